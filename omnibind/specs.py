@@ -1,0 +1,236 @@
+"""Cards: what a plugin says about modalities, encoders, spaces and recipes. No torch in here.
+
+A card is a frozen, keyword-only dataclass. Code that needs torch is named by a reference
+`"package.module:attribute"`, which is imported only when somebody builds or loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
+
+from omnibind.errors import PluginError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "Command",
+    "Dataset",
+    "Encoder",
+    "EncoderSpec",
+    "Modality",
+    "Recipe",
+    "Size",
+    "Slot",
+    "SpaceSpec",
+    "resolve",
+]
+
+Size = Literal["full", "tiny"]
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """One network, one modality: what a plugin author writes (an `nn.Module`).
+
+    Optional methods: `collate(list of dicts) -> dict` where stacking will not do, and
+    `load_official(state) -> LoadReport`, which maps the published checkpoint's keys
+    (see `omnibind.weights.load_state`).
+    """
+
+    def preprocess(self, media: Any) -> dict[str, Tensor]:
+        """Turns one decoded item into tensors: CPU, thread-safe, deterministic, no device."""
+        ...
+
+    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+        """Turns a batch into unit rows `[item, dim]`, float32 or the network's own dtype."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """How a path, bytes or an object in memory becomes decoded media.
+
+    Attributes:
+        name: `image`, `audio`, ... as used in every other card.
+        extensions: lower-case file endings with their dot.
+        load: `"module:function"`, `load(source) -> media`; raises MediaError.
+        claims: `"module:function"`, `claims(object) -> bool`: is this object mine?
+        digest: `"module:function"`, `digest(media) -> bytes`: equal media, equal digest.
+        units: what the decoded media holds, with units, for people.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    load: str
+    claims: str
+    digest: str
+    units: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """One network of one modality.
+
+    Attributes:
+        key: names the *weights*; two spaces that share a network carry the same key.
+        modality: the modality it reads.
+        dim: width of its rows.
+        params: number of parameters at full size.
+        flops_per_item: floating-point operations an item (2 x multiply-add) at full size.
+        build: `"module:function"`, `build(size, assets) -> nn.Module` with its own random
+            initialisation; works under `torch.device("meta")`. At size `tiny` the mapping
+            `assets` is empty and the network is the same architecture at toy width.
+        weights: references (see `omnibind.weights`) whose tensors are merged and handed to
+            `load_official`.
+        assets: further files by name (vocabularies, label lists), resolved to paths.
+        revision: changes whenever rows change; part of every cache key.
+        note: facts that are not certain, said aloud on the card.
+    """
+
+    key: str
+    modality: str
+    dim: int
+    params: int
+    flops_per_item: float
+    build: str
+    weights: tuple[str, ...]
+    assets: Mapping[str, str] = field(default_factory=dict)
+    revision: str = "1"
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceSpec:
+    """Encoders that share one set of coordinates.
+
+    Attributes:
+        name: `lower-case-with-dashes`.
+        dim: width of its rows; every encoder has the same.
+        encoders: by modality.
+        projectors: by backbone, a weights reference to the projector file the space ships.
+        licence: of the weights, SPDX where there is one.
+        commercial_use: False where the licence forbids it; None where it is unclear.
+        revision: of the published weights.
+        paper: where the space comes from.
+        training_data: what its encoders have seen.
+    """
+
+    name: str
+    dim: int
+    encoders: Mapping[str, EncoderSpec]
+    licence: str
+    commercial_use: bool | None
+    revision: str
+    paper: str = ""
+    training_data: str = ""
+    projectors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """What a router weighs: one space's projected row, or a fixed mix of several.
+
+    Attributes:
+        name: unique within its modality.
+        parts: space -> share. The backbone's own row enters as it is, unprojected.
+        normalise: whether the mixed row is scaled to unit norm before it is weighed.
+    """
+
+    name: str
+    parts: Mapping[str, float]
+    normalise: bool = False
+
+    @classmethod
+    def of(cls, space: str, *, normalise: bool = False) -> Slot:
+        """The usual slot: one space, named after it."""
+        return cls(name=space, parts={space: 1.0}, normalise=normalise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Which spaces, slots and router inputs make a joint space. Names, never positions.
+
+    Attributes:
+        name: of the recipe, and the default name of a checkpoint bound by it.
+        backbone: the space whose coordinates are the joint ones.
+        joint_dim: width of a joint row.
+        slots: modality -> its slots, in the routers' order.
+        router_inputs: modality -> spaces whose rows are concatenated for its router.
+            A modality without an entry has no router: its slots weigh the same.
+        temperature: modality -> factor on the sigmoid before the softmax; 1 where missing.
+        hidden: width of a projector head's hidden layer.
+        heads: query subsets the heads of a projector are trained on, by name.
+        checkpoint: a weights reference to the bound checkpoint that goes with the recipe.
+        source: paper or project, for people.
+    """
+
+    name: str
+    backbone: str
+    joint_dim: int
+    slots: Mapping[str, tuple[Slot, ...]]
+    router_inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    temperature: Mapping[str, float] = field(default_factory=dict)
+    hidden: int = 2048
+    heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
+    checkpoint: str | None = None
+    source: str = ""
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Every space that a slot or a router input names, in order of first mention."""
+        return tuple(dict.fromkeys(self._mentions()))
+
+    def _mentions(self) -> Iterator[str]:
+        for slots in self.slots.values():
+            for slot in slots:
+                yield from slot.parts
+        for inputs in self.router_inputs.values():
+            yield from inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Labelled items for evaluation. `load` is `"module:function"`, `load() -> items`."""
+
+    name: str
+    load: str
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A sub-command of `omnibind`. `app` is `"module:typer_app"`, imported when it is called."""
+
+    name: str
+    app: str
+    help: str
+
+
+def resolve(reference: str) -> Callable[..., Any]:
+    """Imports what a card names as `"package.module:attribute"`.
+
+    Raises:
+        PluginError: the reference is malformed, or the module or attribute is not there.
+    """
+    module_name, _, attribute = reference.partition(":")
+    if not (module_name and attribute):
+        raise PluginError(
+            f"a card names code as {reference!r}",
+            found="no 'package.module:attribute'",
+            next_step="mend the card in the plugin",
+        )
+    try:
+        return cast("Callable[..., Any]", getattr(import_module(module_name), attribute))
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"a card names code as {reference!r}",
+            found=f"{type(error).__name__}: {error}",
+            next_step="install what is missing, or mend the card in the plugin",
+        ) from error
