@@ -1,15 +1,15 @@
 """Every error that omnibind raises: what was asked, what was found, what to do next.
 
-    OmnibindError
-    ├── SetupError          nothing can start: exit code 2
-    │   ├── UnknownNameError    a space, recipe, modality or encoder that nobody provides
-    │   ├── PluginError         a plugin failed, clashed or returned something that is no card
-    │   ├── WeightsError        a weights reference cannot be found, verified or loaded
-    │   ├── RecipeError         a recipe that cannot be put together
-    │   └── CheckpointError     a bound checkpoint that cannot be read or does not fit
-    ├── ItemError           one item cannot become a row: exit code 1
-    │   └── MediaError          it cannot be read or decoded
-    └── ShapeError          rows of the wrong width
+OmnibindError
+├── SetupError          nothing can start: exit code 2
+│   ├── UnknownNameError    a space, recipe, modality or encoder that nobody provides
+│   ├── PluginError         a plugin failed, clashed or returned something that is no card
+│   ├── WeightsError        a weights reference cannot be found, verified or loaded
+│   ├── RecipeError         a recipe that cannot be put together
+│   └── CheckpointError     a bound checkpoint that cannot be read or does not fit
+├── ItemError           one item cannot become a row: exit code 1
+│   └── MediaError          it cannot be read or decoded
+└── ShapeError          rows of the wrong width
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class OmnibindError(Exception):
         next_step: the command or change that helps.
     """
 
-    def __init__(
-        self, asked: str, *, found: str | Iterable[str] = (), next_step: str = ""
-    ) -> None:
+    def __init__(self, asked: str, *, found: str | Iterable[str] = (), next_step: str = "") -> None:
         self.asked = asked
         self.found = (found,) if isinstance(found, str) and found else tuple(found)
         self.next_step = next_step

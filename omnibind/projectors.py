@@ -1,4 +1,4 @@
-"""From a space's rows to the backbone's coordinates: seven small heads, a linear fit, or nothing."""
+"""From a space's rows to the backbone's coordinates: small heads, a linear fit, or nothing."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class HeadEnsemble(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear fit (ridge, say) into the backbone's coordinates; unit rows `[item, joint]`. Ours."""
+    """A linear fit (ridge, say) into the backbone's coordinates; unit rows. Ours."""
 
     def __init__(self, space: str, dim: int, joint: int) -> None:
         super().__init__()

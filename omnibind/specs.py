@@ -166,7 +166,6 @@ class Recipe:
         temperature: modality -> factor on the sigmoid before the softmax; 1 where missing.
         hidden: width of a projector head's hidden layer.
         heads: query subsets the heads of a projector are trained on, by name.
-        checkpoint: a weights reference to the bound checkpoint that goes with the recipe.
         source: paper or project, for people.
     """
 
@@ -178,7 +177,6 @@ class Recipe:
     temperature: Mapping[str, float] = field(default_factory=dict)
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
-    checkpoint: str | None = None
     source: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""How spaces, modalities and recipes come in: pluggy hooks behind the entry-point group `omnibind`."""
+"""How spaces, modalities and recipes come in: pluggy hooks, entry-point group `omnibind`."""
 
 from omnibind.plugins.hooks import hookimpl
 from omnibind.plugins.registry import Failure, LoadedPlugin, Registry, load_registry, registry

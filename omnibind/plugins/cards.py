@@ -63,8 +63,7 @@ def _check_space(plugin: str, space: SpaceSpec, keys: dict[str, EncoderSpec]) ->
         if encoder.modality != modality or encoder.dim != space.dim:
             raise PluginError(
                 f"the plugin {plugin!r} provides the space {space.name!r} of width {space.dim}",
-                found=f"under {modality!r} an encoder of {encoder.modality!r}, "
-                f"width {encoder.dim}",
+                found=f"under {modality!r} an encoder of {encoder.modality!r}, width {encoder.dim}",
                 next_step="make card and encoders agree",
             )
         if keys.setdefault(encoder.key, encoder) != encoder:

@@ -125,9 +125,7 @@ class Registry:
         return cards[name]
 
 
-def load_registry(
-    points: Iterable[EntryPoint] | None = None, *, strict: bool = False
-) -> Registry:
+def load_registry(points: Iterable[EntryPoint] | None = None, *, strict: bool = False) -> Registry:
     """Loads every plugin on its own; one that fails is recorded and leaves nothing behind.
 
     `OMNIBIND_PLUGINS=a,b` loads only those (and the built-in modalities);

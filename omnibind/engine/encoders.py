@@ -1,0 +1,84 @@
+"""The encoders an engine holds: each built once, at first use, on the engine's device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from omnibind.errors import PluginError
+from omnibind.specs import Encoder, EncoderSpec, Size
+from omnibind.weights import build_encoder
+from omnibind.weights.build import Weights
+
+__all__ = ["Residents", "Sample", "run_batch"]
+
+Sample = dict[str, Tensor]
+Collate = Callable[[list[Sample]], Sample]
+
+
+@dataclass
+class Residents:
+    """Built encoders by key.
+
+    Attributes:
+        device: where they live and run.
+        size, weights, seed: how they are built (see `omnibind.weights.build_encoder`).
+    """
+
+    device: torch.device
+    size: Size = "full"
+    weights: Weights = "official"
+    seed: int = 0
+    _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    _locks: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, spec: EncoderSpec) -> Encoder:
+        """The encoder of a card; several threads may ask at once, one of them builds it."""
+        with self._guard:
+            lock = self._locks.setdefault(spec.key, threading.Lock())
+        with lock:
+            if spec.key not in self._built:
+                module = build_encoder(spec, size=self.size, weights=self.weights, seed=self.seed)
+                self._built[spec.key] = module.to(self.device)
+            return cast("Encoder", self._built[spec.key])
+
+    def identity(self, spec: EncoderSpec) -> str:
+        """Everything that rows of this encoder depend on, besides the item."""
+        parts: list[Any] = [spec.key, spec.revision, self.size, self.weights, self.seed]
+        return "|".join(map(str, [*parts, *spec.weights, *sorted(spec.assets.items())]))
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Keys of the encoders that have been built."""
+        return tuple(self._built)
+
+
+def run_batch(
+    spec: EncoderSpec, encoder: Encoder, samples: Sequence[Sample], device: torch.device
+) -> Tensor:
+    """Collates, moves and encodes samples; rows `[item, dim]` come back on the CPU in float32.
+
+    Raises:
+        PluginError: the encoder gave rows of another shape than its card says.
+    """
+    collate = cast("Collate", getattr(encoder, "collate", _stack))
+    batch = {name: tensor.to(device) for name, tensor in collate(list(samples)).items()}
+    with torch.inference_mode():
+        rows = encoder(batch).float().cpu()
+    if rows.shape != (len(samples), spec.dim):
+        raise PluginError(
+            f"rows [{len(samples)}, {spec.dim}] of the encoder {spec.key!r}",
+            found=f"{list(rows.shape)}",
+            next_step="mend the plugin's forward, or the width on its card",
+        )
+    return rows
+
+
+def _stack(samples: list[Sample]) -> Sample:
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

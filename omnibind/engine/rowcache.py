@@ -1,0 +1,92 @@
+"""Rows of items seen before, by the content of the item and the weights of the encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["RowCache"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (
+    key BLOB PRIMARY KEY, row BLOB NOT NULL, used INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
+class RowCache:
+    """A bounded table of float32 rows in one SQLite file, shared by threads and processes.
+
+    Losing it costs time, never correctness: a damaged file is put aside with a warning.
+
+    Args:
+        path: the file; its folder is made.
+        limit: rows kept; the least recently used go first.
+    """
+
+    def __init__(self, path: Path, *, limit: int = 200_000) -> None:
+        self.path, self.limit = path, limit
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError as error:
+            aside = path.with_suffix(f".damaged-{time.time_ns()}")
+            path.rename(aside)
+            warnings.warn(f"row cache {path}: {error}; moved to {aside.name}", stacklevel=2)
+            self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute(SCHEMA)
+        return database
+
+    @staticmethod
+    def key(encoder: str, digest: bytes) -> bytes:
+        """The cache key of an encoder's identity (key, revision, size, weights) and an item."""
+        return hashlib.sha256(encoder.encode() + b"\0" + digest).digest()
+
+    def get(self, key: bytes) -> Tensor | None:
+        """The row of a key, `[dim]`, or None."""
+        with self._lock:
+            found = self._db.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
+        return torch.from_numpy(np.frombuffer(found[0], dtype="<f4").copy()) if found else None
+
+    def put(self, rows: dict[bytes, Tensor]) -> None:
+        """Keeps rows, and marks those that are there as used."""
+        now = time.time_ns()
+        values = [
+            (key, row.detach().float().cpu().numpy().astype("<f4").tobytes(), now)
+            for key, row in rows.items()
+        ]
+        with self._lock, self._db:
+            self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", values)
+            self._trim()
+
+    def _trim(self) -> None:
+        (count,) = self._db.execute("SELECT count(*) FROM rows").fetchone()
+        if count > self.limit:
+            self._db.execute(
+                "DELETE FROM rows WHERE key IN (SELECT key FROM rows ORDER BY used LIMIT ?)",
+                (count - self.limit,),
+            )
+
+    def __len__(self) -> int:
+        """Rows kept."""
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM rows").fetchone()[0])
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._db.close()
