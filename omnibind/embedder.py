@@ -16,7 +16,7 @@ from omnibind.binder import Binder, BoundRows
 from omnibind.checkpoint import BoundCheckpoint, read_checkpoint
 from omnibind.engine import Engine, Item, recognise, shared_engine
 from omnibind.engine.items import short_name
-from omnibind.errors import ItemFailure, MediaError, RecipeError, UnknownNameError
+from omnibind.errors import ItemError, ItemFailure, MediaError, RecipeError, UnknownNameError
 from omnibind.plugins import Registry, registry
 from omnibind.projectors import Projector, read_projector
 from omnibind.specs import EncoderSpec, Recipe, Size, SpaceSpec

@@ -26,12 +26,13 @@ __all__ = ["LoadReport", "State", "load_state", "read_state"]
 State = Mapping[str, Tensor]
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 # What old training scripts leave beside the tensors: a loss or an epoch as a numpy scalar.
+NUMPY_SCALAR: Any = np.float64(0).__reduce__()[0]
 HARMLESS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
     codecs.encode,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    (NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
 ]
 
 
