@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from omnibind.errors import PluginError
 from omnibind.specs import EncoderSpec, Recipe, SpaceSpec
@@ -14,21 +14,25 @@ __all__ = ["check_cards"]
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
-class _Known(Protocol):
-    owners: dict[tuple[type, str], str]
-
-    def encoders(self) -> Mapping[str, EncoderSpec]: ...
+Owners = Mapping[tuple[type, str], str]
 
 
-def check_cards(known: _Known, plugin: str, cards: Sequence[Any]) -> None:
+def check_cards(
+    plugin: str, cards: Sequence[Any], owners: Owners, encoders: Mapping[str, EncoderSpec]
+) -> None:
     """Refuses a plugin's cards when any one of them cannot be taken.
+
+    Args:
+        plugin: its name.
+        cards: all that it provides.
+        owners: (card type, name) -> plugin, of the cards taken before.
+        encoders: key -> card, of the encoders taken before.
 
     Raises:
         PluginError: a malformed name, a taken name (both plugins are named), an encoder key
             with two meanings, a space whose encoders differ from its card, an unusable recipe.
     """
-    keys = dict(known.encoders())
-    seen: dict[tuple[type, str], str] = dict(known.owners)
+    keys, seen = dict(encoders), dict(owners)
     for card in cards:
         _check_name(plugin, card)
         _check_free(plugin, card, seen)
@@ -48,7 +52,7 @@ def _check_name(plugin: str, card: Any) -> None:
         )
 
 
-def _check_free(plugin: str, card: Any, seen: Mapping[tuple[type, str], str]) -> None:
+def _check_free(plugin: str, card: Any, seen: Owners) -> None:
     owner = seen.get((type(card), card.name))
     if owner is not None:
         raise PluginError(

@@ -108,7 +108,7 @@ class Registry:
         Raises:
             PluginError: a name or an encoder key is taken; names both plugins.
         """
-        check_cards(self, plugin.name, cards)
+        check_cards(plugin.name, cards, self.owners, self.encoders())
         for card in cards:
             self._cards[type(card)][card.name] = card
             self.owners[type(card), card.name] = plugin.name

@@ -161,7 +161,7 @@ class _Malicious:
 
 
 def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.pt").write_bytes(pickle.dumps({"a": _Malicious()}))
+    (tmp_path / "a.pt").write_bytes(pickle.dumps({"a": _Malicious()}, protocol=2))
     torch.save({"a": _Malicious()}, tmp_path / "b.pt")
     for name in ("a.pt", "b.pt"):
         with pytest.raises(WeightsError, match="do not trust it"):
