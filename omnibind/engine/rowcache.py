@@ -17,7 +17,7 @@ __all__ = ["RowCache"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
-    key BLOB PRIMARY KEY, row BLOB NOT NULL, used INTEGER NOT NULL
+    key BLOB PRIMARY KEY, row BLOB NOT NULL, kept INTEGER NOT NULL
 ) WITHOUT ROWID
 """
 
@@ -25,11 +25,12 @@ CREATE TABLE IF NOT EXISTS rows (
 class RowCache:
     """A bounded table of float32 rows in one SQLite file, shared by threads and processes.
 
-    Losing it costs time, never correctness: a damaged file is put aside with a warning.
+    Losing it costs time, never rows: a damaged file is put aside with a warning, and a row that
+    cannot be kept (a full disk) is only not kept.
 
     Args:
         path: the file; its folder is made.
-        limit: rows kept; the least recently used go first.
+        limit: rows kept; the oldest go first.
     """
 
     def __init__(self, path: Path, *, limit: int = 200_000) -> None:
@@ -58,26 +59,33 @@ class RowCache:
 
     def get(self, key: bytes) -> Tensor | None:
         """The row of a key, `[dim]`, or None."""
-        with self._lock:
-            found = self._db.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
+        try:
+            with self._lock:
+                found = self._db.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            warnings.warn(f"row cache {self.path}: {error}; computing the row", stacklevel=2)
+            return None
         return torch.from_numpy(np.frombuffer(found[0], dtype="<f4").copy()) if found else None
 
     def put(self, rows: dict[bytes, Tensor]) -> None:
-        """Keeps rows, and marks those that are there as used."""
+        """Keeps rows."""
         now = time.time_ns()
         values = [
             (key, row.detach().float().cpu().numpy().astype("<f4").tobytes(), now)
             for key, row in rows.items()
         ]
-        with self._lock, self._db:
-            self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", values)
-            self._trim()
+        try:
+            with self._lock, self._db:
+                self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", values)
+                self._trim()
+        except sqlite3.DatabaseError as error:
+            warnings.warn(f"row cache {self.path}: {error}; rows not kept", stacklevel=2)
 
     def _trim(self) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM rows").fetchone()
         if count > self.limit:
             self._db.execute(
-                "DELETE FROM rows WHERE key IN (SELECT key FROM rows ORDER BY used LIMIT ?)",
+                "DELETE FROM rows WHERE key IN (SELECT key FROM rows ORDER BY kept LIMIT ?)",
                 (count - self.limit,),
             )
 

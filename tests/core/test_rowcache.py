@@ -1,0 +1,71 @@
+"""The row cache: what goes in comes out, it stays within its bound, and damage costs only time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnibind.engine import RowCache
+
+
+def _key(number: int) -> bytes:
+    return RowCache.key("encoder", str(number).encode())
+
+
+def test_a_row_comes_back_bit_for_bit_even_in_another_process_run(tmp_path: Path) -> None:
+    row = torch.randn(7)
+    cache = RowCache(tmp_path / "rows.sqlite")
+    cache.put({_key(1): row})
+    cache.close()
+    again = RowCache(tmp_path / "rows.sqlite")
+    assert torch.equal(again.get(_key(1)), row)
+    assert again.get(_key(2)) is None
+    again.close()
+
+
+def test_encoders_and_items_have_keys_of_their_own() -> None:
+    keys = {RowCache.key(e, d) for e in ("a", "b") for d in (b"1", b"2")}
+    assert len(keys) == 4
+
+
+def test_the_oldest_rows_go_first(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "rows.sqlite", limit=3)
+    for number in range(5):
+        cache.put({_key(number): torch.ones(1)})
+    assert len(cache) == 3
+    assert [cache.get(_key(n)) is not None for n in range(5)] == [False, False, True, True, True]
+    cache.close()
+
+
+def test_threads_share_it(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "rows.sqlite")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: cache.put({_key(n): torch.full((4,), float(n))}), range(64)))
+        found = list(pool.map(lambda n: cache.get(_key(n)), range(64)))
+    assert [float(row[0]) for row in found] == list(range(64))
+    cache.close()
+
+
+def test_a_damaged_file_is_put_aside_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "rows.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.warns(UserWarning, match="moved to"):
+        cache = RowCache(path)
+    cache.put({_key(1): torch.ones(1)})
+    assert cache.get(_key(1)) is not None
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    cache.close()
+
+
+def test_a_row_that_cannot_be_kept_or_read_is_only_computed_again(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "rows.sqlite")
+    cache.put({_key(1): torch.ones(1)})
+    cache._db.execute("DROP TABLE rows")
+    with pytest.warns(UserWarning, match="rows not kept"):
+        cache.put({_key(2): torch.ones(1)})
+    with pytest.warns(UserWarning, match="computing the row"):
+        assert cache.get(_key(1)) is None
+    cache.close()
