@@ -1,0 +1,44 @@
+"""`omnibind bench ...`: measures omnibind itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from omnibind.bench import startup as startup_bench
+from omnibind.cli.options import AsJson
+from omnibind.cli.printing import print_json, print_table
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure omnibind itself."""
+
+
+@app.command()
+def startup(
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs that are counted.")] = 9,
+    as_json: AsJson = False,
+) -> None:
+    """Time what needs no torch: import, --help, spaces, plugins, recipes."""
+    timings = startup_bench.measure(runs)
+    if as_json:
+        print_json(timings)
+        return
+    print_table(
+        ["command", ">median", ">fastest", ">slowest", ">runs", f"under {startup_bench.LIMIT} s"],
+        [
+            (
+                timing.command,
+                f"{timing.median:.3f} s",
+                f"{timing.fastest:.3f} s",
+                f"{timing.slowest:.3f} s",
+                timing.runs,
+                "yes" if timing.median < startup_bench.LIMIT else "no",
+            )
+            for timing in timings
+        ],
+    )

@@ -1,0 +1,75 @@
+"""The options that several commands share, and the model they ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from omnibind.embedder import Embedder
+
+__all__ = [
+    "AsJson",
+    "CommercialOnly",
+    "Device",
+    "Loading",
+    "ModelSize",
+    "RecipeName",
+    "WeightsKind",
+    "Without",
+]
+
+Size = Literal["full", "tiny"]
+Weights = Literal["official", "random"]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="A recipe's name, or the folder of a bound checkpoint.")
+]
+ModelSize = Annotated[Size, typer.Option("--size", help="tiny: toy networks, for tests.")]
+WeightsKind = Annotated[
+    Weights, typer.Option("--weights", help="random: for benchmarks without checkpoints.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+CommercialOnly = Annotated[
+    bool, typer.Option("--commercial-only", help="Only spaces whose licence permits it.")
+]
+Without = Annotated[
+    list[str] | None, typer.Option("--without", help="A space to leave out; may be repeated.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """What `omnibind.load` is asked for."""
+
+    recipe: str = "starter"
+    size: Size = "full"
+    weights: Weights = "official"
+    commercial_only: bool = False
+    without: tuple[str, ...] = ()
+
+    def model(self, device: str = "auto") -> Embedder:
+        """Loads it."""
+        import omnibind
+
+        return omnibind.load(
+            self.name,
+            device=device,
+            size=self.size,
+            weights=self.weights,
+            commercial_only=self.commercial_only,
+            without=self.without,
+        )
+
+    @property
+    def name(self) -> str | Path:
+        """The recipe's name, or the absolute folder of a checkpoint."""
+        folder = Path(self.recipe).expanduser()
+        return folder.absolute() if folder.is_dir() else self.recipe
+
+    def facts(self) -> dict[str, Any]:
+        """The same as JSON, for the table that it makes."""
+        return {**vars(self), "recipe": str(self.name), "without": list(self.without)}

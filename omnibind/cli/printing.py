@@ -1,0 +1,59 @@
+"""How commands print: tables and JSON on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+__all__ = ["number", "print_json", "print_table", "talk"]
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; cards and other dataclasses become objects."""
+    print(json.dumps(document, indent=1, allow_nan=False, default=_plain))
+
+
+def talk(text: str) -> None:
+    """A line for people, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout; titles that start with `>` are columns of numbers.
+
+    A terminal's width is respected; in a pipe no cell is ever cut or wrapped.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles:
+        right = title.startswith(">")
+        table.add_column(title.removeprefix(">"), justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def number(value: float) -> str:
+    """A count in three figures: 1.23 M, 45.6 G."""
+    for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _plain(thing: Any) -> Any:
+    if is_dataclass(thing):
+        return {field.name: getattr(thing, field.name) for field in fields(thing)}
+    if isinstance(thing, Mapping):
+        return dict(cast("Mapping[str, Any]", thing))
+    return str(thing) if isinstance(thing, Path) else list(thing)

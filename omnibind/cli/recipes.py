@@ -1,0 +1,101 @@
+"""`omnibind recipes [show NAME]`: which recipes are installed, and what one adds up to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from omnibind.cli.options import AsJson
+from omnibind.cli.printing import number, print_json, print_table, talk
+from omnibind.cli.recipe_facts import RecipeFacts, add_up, find_recipe
+from omnibind.cli.spaces import permitted
+from omnibind.plugins import registry
+from omnibind.specs import Recipe
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def recipes(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the recipes; `recipes show NAME` adds one up."""
+    if context.invoked_subcommand:
+        return
+    known = registry()
+    every = [add_up(known, recipe) for recipe in known.recipes.values()]
+    if as_json:
+        print_json([_as_json(facts) for facts in every])
+    elif not every:
+        talk("no recipe is installed; pip install omnibind-plugin-<name>")
+    else:
+        print_table(
+            ["recipe", "backbone", ">joint", ">spaces", ">params", "commercial", "plugin"],
+            [
+                (
+                    facts.name,
+                    facts.backbone,
+                    facts.joint_dim,
+                    f"{len(facts.spaces)} of {len(facts.spaces) + len(facts.missing)}",
+                    number(facts.params),
+                    permitted(facts.commercial_use),
+                    known.owners[Recipe, facts.name],
+                )
+                for facts in every
+            ],
+        )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe, or the folder of a bound checkpoint.")],
+    as_json: AsJson = False,
+) -> None:
+    """Add up one recipe: parameters, operations, bytes, licences, training data."""
+    known = registry()
+    facts = add_up(known, find_recipe(known, name))
+    if as_json:
+        print_json(_as_json(facts))
+    else:
+        _print(facts)
+
+
+def _print(facts: RecipeFacts) -> None:
+    print_table(
+        ["space", "modality", "encoder", ">params", ">FLOPs/item", ">bf16", "licence",
+         "commercial", "training data"],
+        [
+            (
+                space.name,
+                modality,
+                encoder.key,
+                number(encoder.params),
+                number(encoder.flops_per_item),
+                number(2 * encoder.params) + "B",
+                space.licence,
+                permitted(space.commercial_use),
+                space.training_data,
+            )
+            for space in facts.spaces
+            for modality, encoder in space.encoders.items()
+        ],
+    )  # fmt: skip
+    print()
+    flops = ", ".join(f"{number(f)} {m}" for m, f in facts.flops_per_item.items())
+    print_table(
+        ["recipe", facts.name],
+        [
+            ("joint rows", f"{facts.joint_dim} wide, in the coordinates of {facts.backbone}"),
+            ("networks", f"{len(facts.encoders)}, each counted once"),
+            ("parameters", number(facts.params)),
+            ("bytes at bf16", number(facts.bytes_at_bf16) + "B"),
+            ("FLOPs an item", flops),
+            ("licence", " AND ".join(facts.licences)),
+            ("commercial use", permitted(facts.commercial_use)),
+        ],
+    )
+    if facts.missing:
+        talk(f"warning: not installed: {', '.join(facts.missing)}")
+
+
+def _as_json(facts: RecipeFacts) -> dict[str, object]:
+    return {**vars(facts), "licence": " AND ".join(facts.licences)}
