@@ -108,11 +108,11 @@ class Engine:
         stage = "decode"
         try:
             media = resolve(item.modality.load)(item.source)
-            digest = resolve(item.modality.digest)(media) if self.cache else b""
+            digest = resolve(item.modality.digest)(media) if self.cache is not None else b""
             for key, spec in encoders.get(item.modality.name, {}).items():
                 stage = f"preprocess for {key}"
                 made.cache_keys[key] = RowCache.key(self.encoders.identity(spec), digest)
-                row = self.cache.get(made.cache_keys[key]) if self.cache else None
+                row = self.cache.get(made.cache_keys[key]) if self.cache is not None else None
                 if row is not None:
                     made.rows[key] = row
                 else:
@@ -154,7 +154,7 @@ class _Job:
         else:
             for key, row in prepared.rows.items():
                 self.rows[key][index] = row
-            for key in prepared.samples:
+            for key in list(prepared.samples):
                 self.due[key].append(prepared)
                 if len(self.due[key]) >= self.engine.batch_size:
                     self._run(key)
@@ -211,7 +211,7 @@ class _Job:
                 continue
             self.rows[key][prepared.item.index] = row
             fresh[prepared.cache_keys[key]] = row
-        if self.engine.cache:
+        if self.engine.cache is not None:
             self.engine.cache.put(fresh)
 
     def _fail(self, item: Item, stage: str, error: Exception) -> None:

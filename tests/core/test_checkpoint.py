@@ -24,7 +24,13 @@ RECIPE = Recipe(
     temperature={"text": 10.0},
 )
 CARD = SpaceSpec(
-    name="a", dim=6, encoders={}, licence="MIT", commercial_use=True, revision="1", training_data="none"
+    name="a",
+    dim=6,
+    encoders={},
+    licence="MIT",
+    commercial_use=True,
+    revision="1",
+    training_data="none",
 )
 
 
@@ -45,7 +51,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_gives_the_same_rows_after_reading(folder: Path) -> None:
-    rows = {"a": F.normalize(torch.randn(3, 6), dim=-1), "b": F.normalize(torch.randn(3, 4), dim=-1)}
+    rows = {
+        "a": F.normalize(torch.randn(3, 6), dim=-1),
+        "b": F.normalize(torch.randn(3, 4), dim=-1),
+    }
     first, second = read_checkpoint(folder), read_checkpoint(folder)
     assert first.recipe == RECIPE
     assert first.priors == {"text": {"a": 0.3, "mix": 0.7}}

@@ -103,7 +103,9 @@ def test_a_projector_file_gives_back_the_projector(
     if isinstance(projector, Linear):
         torch.nn.init.normal_(projector.weight)
     write_projector(projector, tmp_path / "a.safetensors", backbone="b")
-    assert torch.equal(read_projector(tmp_path / "a.safetensors")({"a": x})["a"], projector({"a": x})["a"])
+    assert torch.equal(
+        read_projector(tmp_path / "a.safetensors")({"a": x})["a"], projector({"a": x})["a"]
+    )
 
 
 def test_a_damaged_projector_file_is_refused(tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info = "toyweights-1.0.dist-info"
     with zipfile.ZipFile(house / "toyweights-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("toyweights/model.bin", b"weights")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: toyweights\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: toyweights\nVersion: 1.0\n"
+        )
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -275,7 +277,10 @@ def test_random_weights_depend_on_key_and_seed_alone() -> None:
     torch.manual_seed(5)
     one = build_encoder(_spec(), weights="random")
     torch.manual_seed(6)
-    two, other = build_encoder(_spec(), weights="random"), build_encoder(_spec(), weights="random", seed=1)
+    two, other = (
+        build_encoder(_spec(), weights="random"),
+        build_encoder(_spec(), weights="random", seed=1),
+    )
     assert torch.equal(one.weight, two.weight)
     assert not torch.equal(one.weight, other.weight)
 
