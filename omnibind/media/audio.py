@@ -129,7 +129,7 @@ def _from_array(waveform: Any, rate: Any, label: str) -> Audio:
         raise refusal("audio", label, found=f"a rate of {rate!r}", next_step="give Hz as an int")
     samples = as_array(waveform)
     samples = samples[None] if samples.ndim == 1 else samples
-    if samples.shape[0] > samples.shape[1]:
+    if samples.shape[0] > samples.shape[1] > 0:
         samples = samples.T
     check_extent(samples.shape[0], samples.shape[1], int(rate), label)
     return _checked(_scaled(samples, label), int(rate), label)
@@ -169,7 +169,7 @@ def _checked(samples: NDArray[np.float32], rate: int, label: str) -> Audio:
     return Audio(torch.from_numpy(np.ascontiguousarray(samples)), rate)
 
 
-def _resampled(mono: Float[Tensor, " time"], old: int, new: int) -> Float[Tensor, " time"]:
+def _resampled(mono: Float[Tensor, " old_time"], old: int, new: int) -> Float[Tensor, " time"]:
     if old == new:
         return mono
     ratio = Fraction(new, old)

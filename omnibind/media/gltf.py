@@ -88,9 +88,13 @@ def _fault(image: dict[str, Any], tree: dict[str, Any], body: bytes) -> list[str
 
 def _embedded(image: dict[str, Any], uri: str, tree: dict[str, Any], body: bytes) -> bytes:
     if uri:
-        return base64.b64decode(uri.partition("base64,")[2])
+        return _decoded(uri)
     view = tree["bufferViews"][image["bufferView"]]
-    if "uri" in tree["buffers"][view["buffer"]]:
-        return base64.b64decode(tree["buffers"][view["buffer"]]["uri"].partition("base64,")[2])
+    buffer = tree["buffers"][view["buffer"]].get("uri", "")
+    whole = _decoded(buffer) if buffer else body
     start = view.get("byteOffset", 0)
-    return body[start : start + view["byteLength"]]
+    return whole[start : start + view["byteLength"]]
+
+
+def _decoded(uri: str) -> bytes:
+    return base64.b64decode(uri.partition("base64,")[2])

@@ -203,9 +203,8 @@ def _piece(mesh: Any, matrix: NDArray[Any], painter: Painter) -> Piece:
 
 
 def _cloud(part: Any, matrix: NDArray[Any]) -> Cloud:
-    look = getattr(part, "visual", None)
-    coloured = look is not None and getattr(look, "kind", None) == "vertex"
-    rgb = look.vertex_colors[:, :3] / 255 if look is not None and coloured else None
+    colours = np.asarray(getattr(getattr(part, "visual", None), "vertex_colors", ()))
+    rgb = colours[:, :3] / 255 if colours.shape == (len(part.vertices), 4) else None
     return _moved(part.vertices, matrix), rgb
 
 

@@ -13,14 +13,15 @@ from omnibind.media.source import refusal
 from omnibind.media.surface import Cloud, Paint, Piece, by_vertex, sample, textured
 
 
-def from_open3d(shape: Any, label: str) -> Cloud:
+def from_open3d(shape: Any, label: str, problems: list[str]) -> Cloud:
     """Points on a TriangleMesh, or those of a PointCloud."""
     tensor = hasattr(shape, "is_cpu")
     if tensor:
         shape = shape.cpu()
     if hasattr(shape, "point") or hasattr(shape, "points"):
         return _tensor_cloud(shape, label) if tensor else _legacy_cloud(shape)
-    pieces = list(_tensor_pieces(shape, label) if tensor else _legacy_pieces(shape, label))
+    read = _tensor_pieces if tensor else _legacy_pieces
+    pieces = list(read(shape, label, problems))
     if not sum(len(piece.faces) for piece in pieces):
         raise refusal("points", label, found="an empty mesh: no faces")
     return sample(pieces, SURFACE_POINTS)
@@ -37,24 +38,31 @@ def _tensor_cloud(cloud: Any, label: str) -> Cloud:
     return cloud.point.positions.numpy(), rgb
 
 
-def _legacy_pieces(mesh: Any, label: str) -> Iterator[Piece]:
+def _legacy_pieces(mesh: Any, label: str, problems: list[str]) -> Iterator[Piece]:
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.triangles)
     check_faces(len(faces), label)
-    if mesh.has_vertex_colors() or not (mesh.has_triangle_uvs() and mesh.has_textures()):
+    textures = [np.asarray(texture) for texture in mesh.textures]
+    if mesh.has_vertex_colors() or not (mesh.has_triangle_uvs() and any(map(_has_rows, textures))):
         colours = np.asarray(mesh.vertex_colors) if mesh.has_vertex_colors() else None
         yield Piece.of(vertices, faces, None if colours is None else by_vertex(colours, faces))
         return
     places = np.asarray(mesh.triangle_uvs)
     corners = np.arange(len(places)).reshape(-1, 3)
     materials = np.asarray(mesh.triangle_material_ids)
-    for number, texture in enumerate(mesh.textures):
-        mine = materials == number if len(materials) else np.full(len(faces), number == 0)
-        pixels = np.asarray(texture)
-        paint = _texture(places, corners[mine], pixels) if pixels.size else None
+    materials = materials if len(materials) else np.zeros(len(faces), int)
+    for number in np.unique(materials):
+        mine = materials == number
+        texture = textures[number] if number < len(textures) else np.empty(0)
+        bottom_first = texture[::-1] if _has_rows(texture) else None
+        paint = _texture(places, corners[mine], bottom_first, problems)
         yield Piece.of(vertices, faces[mine], paint)
 
 
-def _tensor_pieces(mesh: Any, label: str) -> Iterator[Piece]:
+def _has_rows(texture: Any) -> bool:
+    return texture.ndim > 1  # open3d stands an empty image in for a material without a texture
+
+
+def _tensor_pieces(mesh: Any, label: str, problems: list[str]) -> Iterator[Piece]:
     if "positions" not in mesh.vertex or "indices" not in mesh.triangle:
         return
     vertices, faces = mesh.vertex.positions.numpy(), mesh.triangle.indices.numpy()
@@ -65,10 +73,16 @@ def _tensor_pieces(mesh: Any, label: str) -> Iterator[Piece]:
     elif "texture_uvs" in mesh.triangle and "albedo" in mesh.material.texture_maps:
         places = mesh.triangle.texture_uvs.numpy().reshape(-1, 2)
         pixels = mesh.material.texture_maps["albedo"].as_tensor().numpy()
-        paint = _texture(places, np.arange(len(places)).reshape(-1, 3), pixels)
+        paint = _texture(places, np.arange(len(places)).reshape(-1, 3), pixels, problems)
     yield Piece.of(vertices, faces, paint)
 
 
-def _texture(places: Any, corners: Any, pixels: Any) -> Paint:
-    colour = pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
-    return textured(places, corners, colour)
+def _texture(places: Any, corners: Any, pixels: Any, problems: list[str]) -> Paint | None:
+    if pixels is None:
+        return None
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
+        problems.append(
+            f"a texture {list(pixels.shape)} of {pixels.dtype}, not 8-bit RGB: left out"
+        )
+        return None
+    return textured(places, corners, pixels[..., :3])

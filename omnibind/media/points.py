@@ -163,7 +163,7 @@ def _from_object(thing: Any, label: str, problems: list[str]) -> Cloud:
     if is_array(thing):
         return clouds.from_columns(as_array(thing), label)
     if _library(thing) == "open3d":
-        return from_open3d(thing, label)
+        return from_open3d(thing, label, problems)
     return meshes.from_trimesh(thing, label, problems)
 
 
