@@ -1,4 +1,4 @@
-"""The command `omnibind`: parse, call one library function, print. Torch only where rows are made."""
+"""The command `omnibind`: parse, call one library function, print."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ def look(files: Sequence[WeightsFile]) -> tuple[FoundFile, ...]:
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
+def _offline() -> Generator[None]:
     before = os.environ.get("OMNIBIND_OFFLINE")
     os.environ["OMNIBIND_OFFLINE"] = "1"
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import typer
 
-from omnibind.cli.options import AsJson
+from omnibind.cli.options import NO_OTHER_HELP, AsJson, Help
 from omnibind.cli.printing import print_json, print_table, talk
 from omnibind.cli.root import BUILT_IN
 from omnibind.plugins import Registry, registry
@@ -15,8 +15,8 @@ from omnibind.specs import Command
 app = typer.Typer()
 
 
-@app.command()
-def plugins(as_json: AsJson = False) -> None:
+@app.command(context_settings=NO_OTHER_HELP)
+def plugins(as_json: AsJson = False, help: Help = False) -> None:
     """List the installed plugins, what they provide, and those that failed."""
     known = registry()
     if as_json:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["number", "print_json", "print_table", "talk"]
+__all__ = ["number", "print_json", "print_rich", "print_table", "progress", "talk"]
 
 
 def print_json(document: Any) -> None:
@@ -27,7 +28,6 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
     A terminal's width is respected; in a pipe no cell is ever cut or wrapped.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -37,10 +37,45 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_column(title.removeprefix(">"), justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
+    print_rich(table)
+
+
+def print_rich(thing: Any) -> None:
+    """Anything that rich can draw, on stdout."""
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else 10_000)
     with console.capture() as capture:
-        console.print(table)
+        console.print(thing)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+@contextmanager
+def progress(label: str, total: int | None = None) -> Generator[Callable[..., None]]:
+    """A bar on stderr while that is a terminal.
+
+    Call the result with a number of items when so many more are done, and with the total where
+    that was not known before.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    bar = Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(label, total=total)
+
+        def advance(count: int, total: int | None = total) -> None:
+            bar.update(task, advance=count, total=total)
+
+        yield advance
 
 
 def number(value: float) -> str:

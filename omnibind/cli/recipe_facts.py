@@ -99,13 +99,9 @@ def files_of(known: Registry, recipe: Recipe) -> tuple[WeightsFile, ...]:
 def _files_of_space(space: SpaceSpec, backbone: str) -> Iterator[WeightsFile]:
     for modality, encoder in space.encoders.items():
         for reference in encoder.weights:
-            yield WeightsFile(
-                space=space.name, purpose=f"{modality} weights", reference=reference
-            )
+            yield WeightsFile(space=space.name, purpose=f"{modality} weights", reference=reference)
         for asset, reference in encoder.assets.items():
-            yield WeightsFile(
-                space=space.name, purpose=f"{modality} {asset}", reference=reference
-            )
+            yield WeightsFile(space=space.name, purpose=f"{modality} {asset}", reference=reference)
     if backbone in space.projectors:
         yield WeightsFile(
             space=space.name, purpose="projector", reference=space.projectors[backbone]

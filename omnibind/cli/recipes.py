@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
-from omnibind.cli.options import AsJson
+from omnibind.cli.options import NO_OTHER_HELP, AsJson, Help
 from omnibind.cli.printing import number, print_json, print_table, talk
 from omnibind.cli.recipe_facts import RecipeFacts, add_up, find_recipe
 from omnibind.cli.spaces import permitted
 from omnibind.plugins import registry
 from omnibind.specs import Recipe
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True, context_settings=NO_OTHER_HELP)
 
 
 @app.callback()
-def recipes(context: typer.Context, as_json: AsJson = False) -> None:
+def recipes(context: typer.Context, as_json: AsJson = False, help: Help = False) -> None:
     """List the recipes; `recipes show NAME` adds one up."""
     if context.invoked_subcommand:
         return

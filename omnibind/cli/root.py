@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import omnibind
 from omnibind.cli.failing import exit_code
+from omnibind.cli.options import NO_OTHER_HELP, Help
 from omnibind.errors import PluginError
 from omnibind.plugins import registry
 from omnibind.specs import Command, resolve
@@ -121,6 +122,7 @@ root = typer.Typer(
     cls=Commands,
     add_completion=False,
     no_args_is_help=True,
+    context_settings=NO_OTHER_HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -145,6 +147,7 @@ def omnibind_(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    help: Help = False,
 ) -> None:
     """Binds pre-trained embedding spaces into one.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from omnibind.cli.options import AsJson
+from omnibind.cli.options import NO_OTHER_HELP, AsJson, Help
 from omnibind.cli.printing import number, print_json, print_table, talk
 from omnibind.plugins import Registry, registry
 from omnibind.specs import SpaceSpec
@@ -14,15 +14,15 @@ from omnibind.specs import SpaceSpec
 app = typer.Typer()
 
 
-@app.command()
-def spaces(
-    name: Annotated[str | None, typer.Argument(help="A space to describe.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the installed spaces, or describe one."""
+@app.command(
+    options_metavar="[OPTIONS] [NAME]",
+    context_settings={**NO_OTHER_HELP, "allow_extra_args": True},
+)
+def spaces(context: typer.Context, as_json: AsJson = False, help: Help = False) -> None:
+    """List the installed spaces, or describe the one called NAME."""
     known = registry()
-    if name is not None:
-        _describe(known, known.space(name), as_json=as_json)
+    if context.args:
+        _describe(known, known.space(" ".join(context.args)), as_json=as_json)
     elif as_json:
         print_json([space_facts(known, space) for space in known.spaces.values()])
     else:

@@ -1,0 +1,225 @@
+"""A table in the making: whole parts beside it, so that a kill loses one part at most.
+
+OUT.parts/part-00000.parquet          rows, written atomically
+OUT.parts/part-00000.failures.jsonl   items of that part without a row
+OUT.failures.jsonl                    those that are still without one when the table is whole
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from omnibind.errors import SetupError
+from omnibind.search.binding import refuse_other
+from omnibind.search.formats import atomically, format_of, schema_of
+from omnibind.search.sources import Key, Source, key_of
+from omnibind.search.table import Facts, parts_folder, table_of
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody keeps a second process out
+    fcntl = None
+
+__all__ = ["Failed", "Job", "Part", "failures_file"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """An item without a row: a line of the failures file."""
+
+    source: str
+    state: str
+    modality: str | None
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What some sources became.
+
+    Attributes:
+        sources: those that have a row, in the rows' order.
+        modalities, weights: one entry a row.
+        rows: `[item, joint]`.
+        failures: the other sources.
+        degraded: spaces and routers that were missing.
+    """
+
+    sources: Sequence[Source]
+    modalities: Sequence[str]
+    rows: NDArray[np.float32]
+    weights: Sequence[Mapping[str, float]]
+    failures: Sequence[Failed] = ()
+    degraded: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Known:
+    id: int
+    state: str
+    modality: str
+
+
+@dataclass
+class Job:
+    """Use it in a `with`: nobody else can add to the table meanwhile.
+
+    Args:
+        out: the table, which may be there already: rows are added, changed items replaced.
+        facts: how the rows will be made.
+        overwrite: forget what is there.
+    """
+
+    out: Path
+    facts: Facts
+    overwrite: bool = False
+    failures: dict[Key, Failed] = field(default_factory=dict[Key, Failed], init=False)
+    _known: dict[Key, _Known] = field(default_factory=dict[Key, _Known], init=False)
+    _lock: IO[bytes] | None = field(default=None, init=False)
+
+    def __enter__(self) -> Job:
+        """Takes the table for this process and reads what is there."""
+        format_of(self.out)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            if self.overwrite:
+                for file in self.folder.glob("part-*"):
+                    file.unlink()
+            self._read()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lets others in; what is whole stays."""
+        if self._lock:
+            self._lock.close()
+        if self.folder.is_dir() and not self._parts():
+            shutil.rmtree(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts lie."""
+        return parts_folder(self.out)
+
+    def has(self, source: Source) -> bool:
+        """Whether the item has a row, and has not changed since."""
+        known = self._known.get(source.key)
+        same_use = known and source.modality in (None, known.modality)
+        return bool(known and same_use and known.state == source.state)
+
+    def add(self, part: Part) -> None:
+        """Keeps the rows and failures of some sources; they survive a kill from here on."""
+        number = max((int(file.stem.split("-")[1]) for file in self._parts()), default=-1) + 1
+        name = f"part-{number:05d}"
+        lines = "".join(json.dumps(asdict(failed)) + "\n" for failed in part.failures)
+        _write_lines(self.folder / f"{name}.failures.jsonl", lines)
+        facts = replace(self.facts, degraded=tuple(part.degraded))
+        schema = schema_of(self.facts.binding.joint_dim, facts.to_json())
+        batch = pa.RecordBatch.from_pylist(self._records(part), schema)
+        path = self.folder / f"{name}.parquet"
+        atomically(path, lambda file: format_of(path).write(file, schema, [batch]))
+        self._note(part.failures)
+
+    def finish(self) -> int:
+        """Merges what was there and all parts into the table; gives its number of rows."""
+        if self._parts():
+            table = table_of(self.out, self._files())
+            schema = schema_of(self.facts.binding.joint_dim, table.facts.to_json())
+            write = format_of(self.out).write
+            atomically(self.out, lambda file: write(file, schema, table.batches()))
+            shutil.rmtree(self.folder)
+        lines = "".join(json.dumps(asdict(failed)) + "\n" for failed in self.failures.values())
+        _write_lines(failures_file(self.out), lines)
+        return len(self._known)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _files(self) -> list[Path]:
+        there = [self.out] if self.out.exists() and not self.overwrite else []
+        return [*there, *self._parts()]
+
+    def _read(self) -> None:
+        if self._files():
+            table = table_of(self.out, self._files())
+            refuse_other(
+                f"to add rows to {self.out}",
+                table.facts.binding,
+                self.facts.binding,
+                next_step="choose another --out, or --overwrite to start again",
+            )
+            for batch in table.batches():
+                for row in batch.select(["id", "source", "modality", "state"]).to_pylist():
+                    key = key_of(row["source"], row["state"])
+                    self._known[key] = _Known(row["id"], row["state"], row["modality"])
+        files = [] if self.overwrite else [failures_file(self.out)]
+        for file in [*files, *sorted(self.folder.glob("part-*.failures.jsonl"))]:
+            if file.is_file():
+                self._note(Failed(**json.loads(line)) for line in file.read_text().splitlines())
+
+    def _note(self, failures: Iterable[Failed]) -> None:
+        for failed in failures:
+            self.failures[key_of(failed.source, failed.state)] = failed
+        for key in self.failures.keys() & self._known.keys():
+            if self.failures[key].state == self._known[key].state:
+                del self.failures[key]
+
+    def _records(self, part: Part) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+        columns = zip(part.sources, part.modalities, part.rows, part.weights, strict=True)
+        following = max((known.id for known in self._known.values()), default=-1) + 1
+        for source, modality, row, weights in columns:
+            known = self._known.get(source.key)
+            number = known.id if known else following
+            following += not known
+            self._known[source.key] = _Known(number, source.state, modality)
+            records.append(
+                {
+                    "id": number,
+                    "source": source.name,
+                    "modality": modality,
+                    "state": source.state,
+                    "row": row,
+                    "weights": list(weights.items()),
+                }
+            )
+        return records
+
+    def _take_lock(self) -> None:
+        self._lock = (self.folder / "lock").open("wb")
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise SetupError(
+                f"to write {self.out}",
+                found="another process that is writing it now",
+                next_step="wait for it, or choose another --out",
+            ) from error
+
+
+def failures_file(out: Path) -> Path:
+    """Where the items of a table that have no row are listed."""
+    return out.with_name(out.name + ".failures.jsonl")
+
+
+def _write_lines(path: Path, lines: str) -> None:
+    if lines:
+        atomically(path, lambda file: file.writelines([lines.encode()]))
+    else:
+        path.unlink(missing_ok=True)
