@@ -103,7 +103,7 @@
     if (item.picture) return el("img", { class: "thumb", src: item.picture, alt: "" });
     if (item.heights) return wave(coarse(item.heights, 20), { class: "thumb" });
     if (item.cloud) return el("img", { class: "thumb cloud", src: Shapes.picture(item), alt: "" });
-    return el("span", { class: "glyph" }, item.words ? "Aa" : "?");
+    return el("span", { class: "glyph" }, item.words || item.name);
   }
   function large(item) {
     const stage = el("div", { class: "stage", "data-modality": item.modality });
@@ -152,6 +152,8 @@
     const address = encodeURIComponent(items[i].address).replaceAll("%3A", ":");
     if (location.hash === `#q=${address}`) answer(i);
     else location.hash = `q=${address}`;
+    const top = byId("query").getBoundingClientRect().top;
+    if (top > 0.7 * innerHeight || top < 0) scrollBy(0, top - 0.25 * innerHeight);
   }
   function column(query, modality) {
     const order = ranked(query, modality), right = order.findIndex((i) => items[i].concept === items[query].concept) + 1;
@@ -194,7 +196,9 @@
         el("div", { class: "title" }, [el("strong", {}, item.concept)]), item.words ? null : el("p", { class: "file" }, item.name), weights(item),
       ])]),
     );
-    byId("found").replaceChildren(...modalities.map((modality) => column(i, modality)).filter(Boolean));
+    const columns = modalities.map((modality) => column(i, modality)).filter(Boolean);
+    byId("found").style.setProperty("--columns", columns.length);
+    byId("found").replaceChildren(...columns);
     byId("said").textContent = `Nearest to ${item.concept}, ${label(item.modality)}: ` + modalities.map((m) => [m, ranked(i, m)[0]]).filter(([, j]) => j !== undefined).map(([m, j]) => `${label(m)}: ${items[j].concept}`).join("; ");
   }
   function fromHash() {
@@ -221,7 +225,7 @@
   const half = (i) => { const item = items[i]; return el("div", { "data-modality": item.modality }, [el("div", { class: "box" }, [item.words ? el("div", { class: "words" }, item.words) : small(item)]), el("div", { class: "who" }, [item.concept])]); };
   HeatMap.make(byId("map"), {
     items, modalities, cosine, label, el,
-    ask(i) { ask(i); byId("ask-title").scrollIntoView(); },
+    ask,
     tip(pair, x, y) {
       tip.hidden = !pair;
       if (!pair) return;

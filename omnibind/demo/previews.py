@@ -12,8 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
+from omnibind.demo.clouds import normals, thinned
 from omnibind.demo.folder import Shown
-from omnibind.demo.normals import normals
 from omnibind.media import audio, image, points, text
 
 __all__ = ["Preview", "preview"]
@@ -88,20 +88,20 @@ def _cloud(source: Any, count: int) -> Preview:
     shape = points.load(source)
     whole = shape.xyz.double().numpy()
     low, high = whole.min(0), whole.max(0)
-    centre = (low + high) / 2
-    reach = max(float(np.linalg.norm(whole - centre, axis=1).max()), 1e-12)
-    xyz, rgb = shape.sample(count)
-    placed = (xyz.double().numpy() - centre) / reach
+    whole -= (low + high) / 2
+    whole /= max(float(np.linalg.norm(whole, axis=1).max()), 1e-12)
+    chosen, spacing = thinned(whole, count)
     parts = [
-        _whole_numbers(placed, 32767, "<i2"),
-        _whole_numbers(normals((whole - centre) / reach, placed), 127, "i1"),
+        _whole_numbers(whole[chosen], 32767, "<i2"),
+        _whole_numbers(normals(whole, whole[chosen]), 127, "i1"),
     ]
-    if rgb is not None:
-        parts.append(_whole_numbers(rgb.double().numpy(), 255, "u1"))
+    if shape.rgb is not None:
+        parts.append(_whole_numbers(shape.rgb.double().numpy()[chosen], 255, "u1"))
     return {
         "cloud": b64encode(b"".join(parts)).decode(),
-        "points": count,
-        "coloured": rgb is not None,
+        "points": len(chosen),
+        "spacing": round(spacing, 5),
+        "coloured": shape.rgb is not None,
     }
 
 

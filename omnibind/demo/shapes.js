@@ -23,7 +23,7 @@ const Shapes = (() => {
       xyz[i] = view.getInt16(2 * i, true) / 32767;
       normal[i] = view.getInt8(6 * n + i) / 127;
     }
-    return (item.decoded = { n, xyz, normal, rgb: item.coloured ? all.subarray(9 * n) : null });
+    return (item.decoded = { n, spacing: item.spacing, xyz, normal, rgb: item.coloured ? all.subarray(9 * n) : null });
   }
 
   function buffer(side) {
@@ -39,7 +39,7 @@ const Shapes = (() => {
     depth.fill(1e9);
     owner.fill(-1);
     const { n, xyz } = shape, half = side / 2, scale = half / 1.06;
-    const reach = Math.max(0.7, (0.62 * side) / Math.sqrt(n)), square = reach * reach, box = Math.ceil(reach);
+    const reach = Math.max(0.7, 1.15 * Math.min(0.05, shape.spacing) * scale), square = reach * reach, box = Math.ceil(reach);
     for (let i = 0; i < n; i++) {
       const x = xyz[3 * i], y = xyz[3 * i + 1], z = xyz[3 * i + 2];
       const near = m[6] * x + m[7] * y + m[8] * z, grow = (scale * DISTANCE) / (DISTANCE - near);
