@@ -1,19 +1,7 @@
-"""For plugin authors: the contract as inheritable tests, toy spaces, sample media."""
+"""What plugin authors and omnibind's own tests need: a contract, toy spaces, sample media."""
 
+from omnibind.testing import samples
 from omnibind.testing.contract import SpaceContract
-from omnibind.testing.samples import pictures, samples, shapes, sounds, texts, write_samples
-from omnibind.testing.toys import Toy, toy_recipe, toy_registry, toy_space
+from omnibind.testing.toyspace import toy_recipe, toy_registry, toy_space, with_files
 
-__all__ = [
-    "SpaceContract",
-    "Toy",
-    "pictures",
-    "samples",
-    "shapes",
-    "sounds",
-    "texts",
-    "toy_recipe",
-    "toy_registry",
-    "toy_space",
-    "write_samples",
-]
+__all__ = ["SpaceContract", "samples", "toy_recipe", "toy_registry", "toy_space", "with_files"]

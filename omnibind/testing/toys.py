@@ -1,157 +1,129 @@
-"""Toy spaces: real small networks on real media, for tests that need rows but not meaning.
+"""Toy encoders: real tiny networks on real decoded media, for tests of everything around them.
 
-`toy_space("a", dim=8)` has a space of every built-in modality; a builder is named by its modality
-and width, as in `"omnibind.testing.toys:image_8"`.
+One network serves every modality: media become parts `[part, feature]` (words, a small picture,
+frames, points), each part goes through a layer, their mean through another.
+
+A card names a builder by modality and width: `omnibind.testing.toys:text_16`.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
 
-from omnibind.plugins import LoadedPlugin, Registry, load_registry
-from omnibind.specs import EncoderSpec, Recipe, Size, Slot, SpaceSpec
+from omnibind.media.audio import Audio
+from omnibind.media.points import Points
+from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 
-__all__ = ["MODALITIES", "Toy", "toy_recipe", "toy_registry", "toy_space"]
+__all__ = ["FEATURES", "WIDTHS", "Toy"]
 
-MODALITIES = ("text", "image", "audio", "points")
-BUCKETS = 64
-RATE = 8_000
-
-
-def _words(media: str) -> Tensor:
-    ids = torch.tensor([zlib.crc32(word.lower().encode()) % BUCKETS for word in media.split()])
-    return torch.bincount(ids, minlength=BUCKETS).float()
-
-
-def _colours(media: Any) -> Tensor:
-    small = media.resize((4, 4), resample=2)
-    return torch.tensor(list(small.tobytes())).float() / 255 - 0.5
-
-
-def _spectrum(media: Any) -> Tensor:
-    wave = media.mono(RATE)
-    padded = F.pad(wave, (0, max(0, 128 - len(wave))))
-    power = torch.stft(padded, 126, window=torch.hann_window(126), return_complex=True).abs()
-    return torch.log1p(power.mean(dim=-1))
-
-
-def _moments(media: Any) -> Tensor:
-    xyz, rgb = media.sample(256)
-    colour = rgb.mean(dim=0) if rgb is not None else torch.zeros(3)
-    return torch.cat([xyz.mean(dim=0), xyz.std(dim=0), xyz.abs().amax(dim=0), colour])
-
-
-FEATURES: Mapping[str, tuple[int, Callable[[Any], Tensor]]] = {
-    "text": (BUCKETS, _words),
-    "image": (48, _colours),
-    "audio": (64, _spectrum),
-    "points": (12, _moments),
-}
+RATE = 16_000
+WINDOW = 512
+HOP = 256
+SIDE = 8
+WORDS = 256
+CLOUD = 256
+NAME = re.compile(r"(?P<modality>text|image|audio|points)_(?P<dim>[1-9]\d*)")
+WIDTHS: Mapping[Size, int] = {"full": 64, "tiny": 16}
 
 
 class Toy(nn.Module):
-    """Features of an item, a linear layer, unit rows `[item, dim]`."""
+    """Two layers around a mean over parts.
 
-    def __init__(self, modality: str, dim: int) -> None:
+    Shape:
+        `parts` `[item, part, feature]`, `mask` `[item, part]` -> `[item, dim]`, unit norm.
+    """
+
+    def __init__(self, read: Callable[..., Tensor], features: int, width: int, dim: int) -> None:
         super().__init__()
-        width, self.features = FEATURES[modality]
-        self.out = nn.Linear(width, dim)
+        self.read = read
+        self.first = nn.Linear(features, width)
+        self.last = nn.Linear(width, dim, bias=False)
 
-    def preprocess(self, media: Any) -> dict[str, Tensor]:
-        """The item's features, `[feature]`."""
-        return {"features": self.features(media)}
+    def preprocess(self, media: str | Image.Image | Audio | Points) -> dict[str, Tensor]:
+        """The parts of one item."""
+        return {"parts": self.read(media)}
+
+    def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Pads to the item with the most parts."""
+        parts = [sample["parts"] for sample in samples]
+        mask = [torch.ones(len(part)) for part in parts]
+        pad = nn.utils.rnn.pad_sequence
+        return {"parts": pad(parts, batch_first=True), "mask": pad(mask, batch_first=True)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows."""
-        return F.normalize(self.out(batch["features"]), dim=-1)
+        parts, mask = batch["parts"], batch["mask"].unsqueeze(-1)
+        hidden = torch.tanh(self.first(parts)) * mask
+        return F.normalize(self.last(hidden.sum(1) / mask.sum(1)), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
-        """Takes a checkpoint of its own layout."""
+        """Takes its own keys."""
         return load_state(self, state)
 
 
+def _words(text: str) -> Tensor:
+    """A word is the signs of its hash's 32 bits."""
+    words = re.findall(r"\w+|[^\w\s]", text.lower())[:WORDS]
+    hashes = torch.tensor([zlib.crc32(word.encode()) for word in words])
+    return (hashes.unsqueeze(-1) >> torch.arange(32) & 1).float() * 2 - 1
+
+
+def _picture(picture: Image.Image) -> Tensor:
+    """One part: 8 x 8 pixels, in [-1, 1]."""
+    small = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    return torch.from_numpy(small.astype(np.float32)).reshape(1, -1) / 127.5 - 1
+
+
+def _frames(audio: Audio) -> Tensor:
+    """Log-mel frames of 32 ms, 32 bands."""
+    wave = audio.mono(RATE)
+    wave = F.pad(wave, (0, max(0, WINDOW - len(wave))))
+    frames = wave.unfold(0, WINDOW, HOP) * torch.hann_window(WINDOW)
+    power = torch.fft.rfft(frames).abs().square()
+    return torch.log10(power @ _bands() + 1e-6) / 3 + 1
+
+
+@cache
+def _bands() -> Tensor:
+    return melscale_fbanks(WINDOW // 2 + 1, 50.0, RATE / 2, 32, RATE)
+
+
+def _cloud(points: Points) -> Tensor:
+    """256 points: xyz in the unit ball around their mean, rgb in [-1, 1] (0 where unknown)."""
+    xyz, rgb = points.sample(CLOUD)
+    xyz = xyz - xyz.mean(0)
+    xyz = xyz / xyz.norm(dim=-1).max().clamp(min=1e-9)
+    return torch.cat([xyz, torch.zeros_like(xyz) if rgb is None else rgb * 2 - 1], dim=-1)
+
+
+FEATURES: Mapping[str, tuple[Callable[..., Tensor], int]] = {
+    "text": (_words, 32),
+    "image": (_picture, SIDE * SIDE * 3),
+    "audio": (_frames, 32),
+    "points": (_cloud, 6),
+}
+
+
 def __getattr__(name: str) -> Callable[[Size, Mapping[str, Path]], Toy]:
-    modality, _, dim = name.partition("_")
-    if modality not in FEATURES or not dim.isdigit():
-        raise AttributeError(name)
-    return lambda size, assets: Toy(modality, int(dim))
+    """The builder that a card names as `<modality>_<dim>`."""
+    match = NAME.fullmatch(name)
+    if not match:
+        raise AttributeError(f"module 'omnibind.testing.toys' has no attribute {name!r}")
+    read, features = FEATURES[match["modality"]]
 
+    def build(size: Size, assets: Mapping[str, Path]) -> Toy:
+        return Toy(read, features, WIDTHS[size], int(match["dim"]))
 
-def toy_space(
-    name: str,
-    *,
-    dim: int = 8,
-    modalities: Iterable[str] = MODALITIES,
-    commercial_use: bool | None = True,
-    keys: Mapping[str, str] | None = None,
-) -> SpaceSpec:
-    """A space of toy encoders.
-
-    Args:
-        name: of the space.
-        dim: width of its rows.
-        modalities: what it reads.
-        commercial_use: as on a real card.
-        keys: modality -> encoder key, to share an encoder with another toy space.
-    """
-    encoders = {m: _toy_encoder((keys or {}).get(m, f"{name}-{m}"), m, dim) for m in modalities}
-    return SpaceSpec(
-        name=name,
-        dim=dim,
-        encoders=encoders,
-        licence="Apache-2.0",
-        commercial_use=commercial_use,
-        revision="1",
-        training_data="none: seeded random weights",
-    )
-
-
-def toy_recipe(
-    name: str, spaces: Iterable[SpaceSpec], *, backbone: str | None = None
-) -> Recipe:
-    """A recipe without routers: every space is a slot of each modality it reads.
-
-    Args:
-        name: of the recipe.
-        spaces: the backbone among them; spaces of another width drop out for want of projectors.
-        backbone: the first space by default.
-    """
-    listed = list(spaces)
-    chosen = next(s for s in listed if s.name == (backbone or listed[0].name))
-    slots = {
-        modality: tuple(Slot.of(space.name) for space in listed if modality in space.encoders)
-        for modality in dict.fromkeys(m for space in listed for m in space.encoders)
-    }
-    return Recipe(name=name, backbone=chosen.name, joint_dim=chosen.dim, slots=slots)
-
-
-def toy_registry(*cards: Any) -> Registry:
-    """A registry of the built-in modalities and these cards, as if a plugin had brought them."""
-    built_in = EntryPoint(name="builtin", value="omnibind.plugins.builtin", group="omnibind")
-    known = load_registry([built_in])
-    plugin = LoadedPlugin(name="toys", distribution="toys", version="0", provides={})
-    known.add(plugin, cards)
-    return known
-
-
-def _toy_encoder(key: str, modality: str, dim: int) -> EncoderSpec:
-    width = FEATURES[modality][0]
-    return EncoderSpec(
-        key=key,
-        modality=modality,
-        dim=dim,
-        params=(width + 1) * dim,
-        flops_per_item=2.0 * width * dim,
-        build=f"{__name__}:{modality}_{dim}",
-        weights=(),
-    )
-
+    return build

@@ -1,0 +1,112 @@
+"""Checks that an encoder leaves devices to the engine: it is built and run where it has no data."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from omnibind.specs import Encoder, resolve
+from omnibind.testing.subject import Fault, Subject
+
+__all__ = ["builds_on_meta", "runs_on_another_device", "source_names_no_device"]
+
+DEVICE = re.compile(r"(cpu|cuda|mps|xpu|hpu)(:\d+)?")
+STRAYED = ("not on the expected device", "Cannot copy out of meta", "Expected all tensors")
+LEAVE_IT = "leave it out: the engine moves, casts and compiles; use `device=x.device` of an input"
+
+
+def builds_on_meta(subject: Subject) -> Iterator[Fault]:
+    """Built under `torch.device("meta")`, no parameter takes memory."""
+    found = ""
+    try:
+        module = subject.on_meta("tiny")
+        real = [name for name, tensor in module.named_parameters() if not tensor.is_meta]
+        found = f"real memory for {', '.join(real[:5])}" if real else ""
+    except (RuntimeError, NotImplementedError) as error:
+        found = f"{type(error).__name__}: {error}"
+    if found:
+        yield subject.fault(
+            'it can be built under torch.device("meta")',
+            found,
+            "make parameters with torch functions and no device; no .item() or numpy() of them",
+        )
+
+
+def runs_on_another_device(subject: Subject) -> Iterator[Fault]:
+    """Moved as a whole, it runs: nothing of it stays behind on the CPU.
+
+    The other device is `meta`, which every machine has. A network that looks at the values of its
+    tensors cannot be run there; for it the source alone is checked.
+    """
+    batch = {k: v.to("meta") for k, v in subject.batch(subject.samples()).items()}
+    found = ""
+    try:
+        with torch.inference_mode():
+            rows = cast("Encoder", subject.another().to("meta"))(batch)
+        found = "" if rows.is_meta else f"rows on {rows.device}"
+    except (RuntimeError, NotImplementedError) as error:
+        if any(sign in str(error) for sign in STRAYED):
+            found = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    if found:
+        yield subject.fault(
+            "it runs on any device once the engine has moved it",
+            found,
+            "register_buffer what forward needs; make new tensors with device=x.device of an input",
+        )
+
+
+def source_names_no_device(subject: Subject) -> Iterator[Fault]:
+    """No `.cuda()`, `.cpu()`, `.to(device)`, `torch.compile`, device names, nor salted `hash()`."""
+    for path in _files(subject):
+        for line, words, instead in _strays(ast.parse(path.read_text(encoding="utf-8"))):
+            yield subject.fault(
+                "its source leaves devices alone", f"{words} at {path.name}:{line}", instead
+            )
+
+
+def _files(subject: Subject) -> list[Path]:
+    """The plugin's own files among those that define the builder and the network's classes."""
+    builder = resolve(subject.spec.build).__module__
+    top = builder.partition(".")[0]
+    names = {builder, *(type(module).__module__ for module in subject.encoder.modules())}
+    own = [name for name in sorted(names) if name.partition(".")[0] == top]
+    return [Path(inspect.getfile(sys.modules[name])) for name in own if name in sys.modules]
+
+
+def _strays(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name == "hash":
+                yield node.lineno, "hash(...)", "use zlib.crc32: hash() differs from run to run"
+            elif (
+                name == "torch.compile"
+                or name.endswith((".cuda", ".cpu"))
+                or name.startswith("torch.cuda.")
+                or any(_is_device(name, word) for word in _arguments(node))
+            ):
+                yield node.lineno, ast.unparse(node), LEAVE_IT
+
+
+def _arguments(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+    for value in call.args:
+        yield "", value
+    for keyword in call.keywords:
+        yield keyword.arg or "", keyword.value
+
+
+def _is_device(function: str, argument: tuple[str, ast.expr]) -> bool:
+    """A device as a name in quotes anywhere, or in any form inside `.to(...)`."""
+    keyword, value = argument
+    moves = function.endswith(".to")
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        takes = moves or keyword == "device" or function.endswith(("torch.device", "Generator"))
+        return takes and DEVICE.fullmatch(value.value) is not None
+    return moves and (keyword == "device" or ast.unparse(value).split(".")[-1] == "device")

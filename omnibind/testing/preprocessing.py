@@ -1,0 +1,129 @@
+"""Checks of `preprocess`: threads, the CPU, and an item that stays as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnibind.media.audio import Audio
+from omnibind.plugins import registry
+from omnibind.specs import resolve
+from omnibind.testing.subject import Fault, Subject, preprocess, same
+
+__all__ = ["apart_from_the_network", "leaves_the_item_alone", "makes_cpu_tensors", "thread_safe"]
+
+THREADS = 8
+
+
+def makes_cpu_tensors(subject: Subject) -> Iterator[Fault]:
+    """A dictionary of tensors on the CPU, outside any graph."""
+    for number, item in enumerate(subject.media):
+        made: Any = preprocess(subject.encoder, item)
+        if not isinstance(made, dict) or not made or not all(map(_is_plain, made.values())):
+            yield subject.fault(
+                "preprocess makes a dictionary of CPU tensors without gradients",
+                f"for item {number}: {_described(made)}",
+                "return {'name': tensor, ...}, one item without a batch axis; the engine moves it",
+            )
+
+
+def thread_safe(subject: Subject) -> Iterator[Fault]:
+    """Eight threads that share a fresh encoder make what one makes."""
+    serial = subject.samples()
+    fresh = subject.another()
+    items = [*subject.media] * THREADS
+    with _eager_switching(), ThreadPoolExecutor(THREADS) as pool:
+        made = list(pool.map(partial(preprocess, fresh), items))
+    count = len(serial)
+    wrong = {k % count for k, one in enumerate(made) if not same(serial[k % count], one)}
+    if wrong:
+        yield subject.fault(
+            f"preprocess in {THREADS} threads makes what one thread makes",
+            f"other tensors for items {sorted(wrong)}",
+            "keep nothing on self while preprocessing; make what is shared in __init__",
+        )
+
+
+def leaves_the_item_alone(subject: Subject) -> Iterator[Fault]:
+    """The item, and the resampled sound that encoders share, are not written to."""
+    for number, item in enumerate(subject.media):
+        watched = _Watched(item.waveform, item.rate) if isinstance(item, Audio) else item
+        before = _digest(subject.spec.modality, watched)
+        preprocess(subject.encoder, watched)
+        handed = watched.handed if isinstance(watched, _Watched) else []
+        intact = all(torch.equal(tensor, copy) for tensor, copy in handed)
+        if not intact or _digest(subject.spec.modality, watched) != before:
+            yield subject.fault(
+                "preprocess changes nothing in the item, which other encoders read too",
+                f"item {number} is another one afterwards",
+                "no in-place operations (`x -= y`, `x.clamp_()`): `x = x - y`, or clone first",
+            )
+
+
+def apart_from_the_network(subject: Subject) -> Iterator[Fault]:
+    """Preprocess reads no parameter or buffer: those live on the engine's device."""
+    moved = subject.another().to("meta")
+    for number, item in enumerate(subject.media):
+        try:
+            made: Any = preprocess(moved, item)
+            apart = same(made, preprocess(subject.encoder, item))
+            found = f"other tensors for item {number} once the network has moved"
+        except (RuntimeError, NotImplementedError) as error:
+            apart, found = False, f"for item {number}, {type(error).__name__}: {error}"
+        if not apart:
+            yield subject.fault(
+                "preprocess does not touch the network's tensors, which may be on a GPU",
+                found,
+                "keep what preprocess needs as a plain attribute, or do this step in forward",
+            )
+            return
+
+
+class _Watched(Audio):
+    """A sound that remembers what it handed out, each with a copy."""
+
+    @property
+    def handed(self) -> list[tuple[Tensor, Tensor]]:
+        return self.__dict__.setdefault("_handed", [])
+
+    def mono(self, rate: int) -> Tensor:
+        wave = super().mono(rate)
+        self.handed.append((wave, wave.clone()))
+        return wave
+
+
+def _digest(modality: str, item: Any) -> bytes:
+    return resolve(registry().modality(modality).digest)(item)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type == "cpu" and not value.requires_grad
+
+
+def _described(made: Any) -> str:
+    if not isinstance(made, dict):
+        return type(made).__name__
+    facts = {
+        key: f"{value.device.type} tensor{', with gradients' if value.requires_grad else ''}"
+        if isinstance(value, Tensor)
+        else type(value).__name__
+        for key, value in made.items()
+    }
+    return str(facts)
+
+
+@contextmanager
+def _eager_switching() -> Generator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
