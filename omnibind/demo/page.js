@@ -191,7 +191,7 @@
     focusTile(tiles[i], false);
     byId("query").setAttribute("data-modality", item.modality);
     byId("query").replaceChildren(
-      el("h3", { class: "label" }, [icon(item.modality), `Asked with a ${label(item.modality).toLowerCase()}`]),
+      el("h3", { class: "label" }, [icon(item.modality), `Asked with ${PLURALS[item.modality] || item.modality}`]),
       el("div", { class: "card" }, [large(item), el("div", { class: "about" }, [
         el("div", { class: "title" }, [el("strong", {}, item.concept)]), item.words ? null : el("p", { class: "file" }, item.name), weights(item),
       ])]),
@@ -199,7 +199,7 @@
     const columns = modalities.map((modality) => column(i, modality)).filter(Boolean);
     byId("found").style.setProperty("--columns", columns.length);
     byId("found").replaceChildren(...columns);
-    byId("said").textContent = `Nearest to ${item.concept}, ${label(item.modality)}: ` + modalities.map((m) => [m, ranked(i, m)[0]]).filter(([, j]) => j !== undefined).map(([m, j]) => `${label(m)}: ${items[j].concept}`).join("; ");
+    byId("said").textContent = `Nearest to ${item.concept} (${label(item.modality)}). ` + modalities.map((m) => [m, ranked(i, m)[0]]).filter(([, j]) => j !== undefined).map(([m, j]) => `${label(m)}: ${items[j].concept}`).join("; ");
   }
   function fromHash() {
     let wanted = "";

@@ -132,7 +132,7 @@ const Shapes = (() => {
   // A canvas that turns by itself, by dragging and by the arrow keys.
   function viewer(item, name) {
     const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = Math.round(260 * Math.min(2, Math.max(1.4, devicePixelRatio || 1)));
+    canvas.width = canvas.height = Math.round(260 * Math.min(1.7, Math.max(1.4, devicePixelRatio || 1)));
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `3D shape: ${name}. Arrow keys turn it.`);
