@@ -164,7 +164,8 @@ def test_only_a_few_batches_are_prepared_ahead(engine: Engine) -> None:
 
     def items() -> Iterator[Item]:
         nonlocal taken
-        for taken, item in enumerate(_texts(*(f"w{k}" for k in range(200)))):
+        for item in _texts(*(f"w{k}" for k in range(200))):
+            taken = item.index
             yield item
 
     ahead: list[int] = []

@@ -75,7 +75,7 @@ def test_folders_and_unknown_endings_are_refused(name: str, tmp_path: Path) -> N
     path = tmp_path / name
     if name:
         path.touch()
-    with pytest.raises(MediaError, match="a directory|ending"):
+    with pytest.raises(MediaError, match=r"a directory|ending"):
         recognise(0, path, MODALITIES)
 
 
