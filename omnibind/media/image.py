@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from omnibind.errors import MediaError
 from omnibind.media.arrays import as_array, is_array, is_tensor
@@ -43,7 +43,8 @@ def load(source: object) -> Image.Image:
     if isinstance(source, Image.Image):
         label = f"(PIL image, mode {source.mode})"
         with decoding("image", label):
-            return _upright_rgb(source, label)
+            picture = _upright_rgb(source, label)
+            return picture.copy() if picture is source else picture
     if is_array(source):
         label = f"({describe(source)})"
         with decoding("image", label):
@@ -118,14 +119,15 @@ def _upright_rgb(picture: Image.Image, label: str) -> Image.Image:
     with _lazy_picture:  # a picture in memory may be lazy, and in the hands of several threads
         picture.load()
     try:
-        upright = ImageOps.exif_transpose(picture)
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        upright = ImageOps.exif_transpose(picture) if turned else picture
     except Exception:  # noqa: BLE001 - damaged EXIF, of any kind, says not which way is up
         upright = picture
     return as_rgb(upright, label)
 
 
 def as_rgb(picture: Image.Image, label: str) -> Image.Image:
-    """A copy in mode RGB, on white where it is transparent."""
+    """The picture in mode RGB, on white where it is transparent; itself if it is so already."""
     if picture.mode.startswith("I;16"):
         return _from_grey(np.asarray(picture).astype(np.uint16) >> 8)
     if picture.mode == "I":
@@ -133,11 +135,11 @@ def as_rgb(picture: Image.Image, label: str) -> Image.Image:
     if picture.mode == "F":
         return _from_grey(_bytes(np.asarray(picture), label))
     if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
+        clear = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         white = Image.new("RGB", picture.size, "white")
-        white.paste(clear, mask=clear.getchannel("A"))
+        white.paste(clear, mask=clear)
         return white
-    return picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _from_grey(values: NDArray[Any]) -> Image.Image:

@@ -32,23 +32,21 @@ from omnibind.media.surface import (
 )
 
 SURFACE_POINTS = 65_536
-MAX_FACES = 5_000_000
-"""Most triangles of one shape, all parts together (ours)."""
-MAX_TEXT_BYTES = 128 * 1024**2
-"""Largest mesh file that is text, in bytes (ours): a few seconds and about 1 GB to parse."""
+MAX_FACES = 3_000_000
+"""Most triangles of one shape, all parts together (ours): some seconds and under 2 GB."""
+MAX_MEGABYTES_OF_TEXT = {"obj": 128, "stl": 128, "gltf": 128, "ply": 48, "off": 48}
+"""Largest mesh files that are text (ours), by how fast trimesh parses them."""
+MAX_SIBLING = 128 * 1024**2
+"""Largest file beside a mesh that is read, in bytes (ours)."""
 
 trimesh: Any = untyped_trimesh
 
 
 def from_file(content: Content, kind: str, problems: list[str]) -> Cloud:
     """Reads a mesh file: obj, ply, stl, off, glb or gltf."""
-    if kind in ("obj", "off", "gltf") and len(content.data) > MAX_TEXT_BYTES:
-        raise refusal(
-            "points",
-            content.label,
-            found=f"a text of {len(content.data):,} bytes; at most {MAX_TEXT_BYTES:,} are parsed",
-            next_step="convert it to .glb or binary .ply",
-        )
+    _check_text(content, kind)
+    if kind == "stl":
+        check_faces((len(content.data) - 84) // 50, content.label)
     if kind in ("glb", "gltf"):
         problems += gltf.check(content, binary=kind == "glb")
     siblings = Siblings(content.path.parent if content.path else None, problems)
@@ -87,6 +85,21 @@ def check_faces(count: int, label: str) -> None:
         )
 
 
+def _check_text(content: Content, kind: str) -> None:
+    head = content.data[:1000]
+    binary = (kind == "ply" and b"format ascii" not in head) or (
+        kind == "stl" and b"facet" not in head
+    )
+    megabytes = len(content.data) / 1024**2
+    if kind in MAX_MEGABYTES_OF_TEXT and not binary and megabytes > MAX_MEGABYTES_OF_TEXT[kind]:
+        raise refusal(
+            "points",
+            content.label,
+            found=f"{megabytes:,.0f} MB of text; at most {MAX_MEGABYTES_OF_TEXT[kind]} are parsed",
+            next_step="convert it to .glb or binary .ply",
+        )
+
+
 class Siblings:
     """The files beside a mesh that it may name; trimesh calls this a resolver.
 
@@ -120,7 +133,7 @@ class Siblings:
                 break
         else:
             raise ValueError("there is no such file in the folder of the mesh")
-        content = read(path, "points", limit=MAX_TEXT_BYTES)
+        content = read(path, "points", limit=MAX_SIBLING)
         if path.suffix.lower() not in (".mtl", ".bin"):
             open_header(content.data, name)
         return content.data

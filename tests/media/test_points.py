@@ -300,7 +300,10 @@ def test_a_zip_bomb_is_refused_by_its_table(monkeypatch):
 def test_limits_are_said(monkeypatch, points_files):
     monkeypatch.setattr(meshes, "MAX_FACES", 100)
     monkeypatch.setattr(points, "MAX_POINTS", 100)
+    monkeypatch.setitem(meshes.MAX_MEGABYTES_OF_TEXT, "obj", 0.01)
     assert "320 faces; at most 100" in refused(points_files["binary.stl"])
+    assert "320 faces; at most 100" in refused(points_files["a.glb"])
+    assert "MB of text; at most 0.01" in refused(points_files["a.obj"])
     assert "162 points; 1 to 100" in refused(points_files["a.npy"])
 
 
