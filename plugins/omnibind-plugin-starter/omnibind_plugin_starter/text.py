@@ -1,0 +1,150 @@
+"""The two text encoders: MiniLM, a small transformer, and WordLlama, one vector a token."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import BertConfig, BertModel
+
+__all__ = ["MiniLM", "WordLlama", "minilm", "wordllama"]
+
+Tokenize = Callable[[str], list[int]]
+MINILM_TOKENS = 256
+WORDLLAMA_TOKENS = 4096
+
+
+class MiniLM(nn.Module):
+    r"""all-MiniLM-L6-v2: the mean of a six-layer transformer's token vectors, at unit norm.
+
+    Shape:
+        `ids`, `mask` `[item, time]` -> `[item, 384]`.
+    Source:
+        Reimers and Gurevych 2019, arXiv:1908.10084; the network is transformers' `BertModel`.
+    """
+
+    def __init__(self, network: BertModel, tokenize: Tokenize) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenize = tokenize
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        """Word pieces between [CLS] and [SEP], at most 256 of them."""
+        return {"ids": torch.tensor(self.tokenize(media))}
+
+    def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Pads to the longest text."""
+        return padded([item["ids"] for item in items])
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit rows `[item, dim]`."""
+        ids, mask = batch["ids"], batch["mask"]
+        hidden = self.network(
+            input_ids=ids,
+            attention_mask=mask,
+            token_type_ids=torch.zeros_like(ids),
+            position_ids=torch.arange(ids.shape[1], device=ids.device)[None],
+        ).last_hidden_state
+        return normalize(masked_mean(hidden, mask), dim=-1)
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        """Takes the keys of a `BertModel`; the pooler is not part of a sentence embedding."""
+        return load_state(
+            self,
+            state,
+            rename=lambda key: f"network.{key}",
+            dropped={
+                "pooler.*": "rows are the mean of the token vectors",
+                "embeddings.position_ids": "0, 1, 2, ...: given at each call",
+            },
+        )
+
+
+class WordLlama(nn.Module):
+    """WordLlama L2 supercat: the mean of static token vectors cut out of a language model.
+
+    Shape:
+        `ids`, `mask` `[item, time]` -> `[item, 256]`.
+    Source:
+        github.com/dleemiller/WordLlama; read from its files, its code is not run.
+    """
+
+    def __init__(self, tokens: int, dim: int, tokenize: Tokenize) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, dim)
+        self.tokenize = tokenize
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        """Llama 2 token numbers, without a start token, at most 4,096 of them."""
+        return {"ids": torch.tensor(self.tokenize(media))}
+
+    def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Pads to the longest text."""
+        return padded([item["ids"] for item in items])
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit rows `[item, dim]`."""
+        return normalize(masked_mean(self.embedding(batch["ids"]), batch["mask"]), dim=-1)
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        """Takes the one table, kept as float16 in its file."""
+        return load_state(self, state)
+
+
+def padded(rows: list[Tensor]) -> dict[str, Tensor]:
+    """Token numbers of several texts as one table, and which of its places are real."""
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows])
+    return {"ids": ids, "mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long()}
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over time of the places whose mask is 1."""
+    weight = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def minilm(size: Size, assets: Mapping[str, Path]) -> MiniLM:
+    """Builds MiniLM from the package's own configuration and tokenizer."""
+    if size == "tiny":
+        config = BertConfig(
+            vocab_size=512,
+            hidden_size=384,
+            num_hidden_layers=1,
+            num_attention_heads=12,
+            intermediate_size=32,
+            max_position_embeddings=MINILM_TOKENS,
+        )
+        return MiniLM(BertModel(config, add_pooling_layer=False), hashed_words(512, MINILM_TOKENS))
+    config = BertConfig.from_json_file(str(assets["config"]))
+    tokenizer = Tokenizer.from_file(str(assets["tokenizer"]))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MINILM_TOKENS)
+    network = BertModel(config, add_pooling_layer=False)
+    return MiniLM(network, lambda text: tokenizer.encode(text).ids)
+
+
+def wordllama(size: Size, assets: Mapping[str, Path]) -> WordLlama:
+    """Builds WordLlama with the tokenizer that lies beside its weights."""
+    if size == "tiny":
+        return WordLlama(512, 256, hashed_words(512, WORDLLAMA_TOKENS))
+    tokenizer = Tokenizer.from_file(str(assets["tokenizer"]))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    def tokenize(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False).ids[:WORDLLAMA_TOKENS]
+
+    return WordLlama(32_000, 256, tokenize)
+
+
+def hashed_words(tokens: int, limit: int) -> Tokenize:
+    """A toy tokenizer for the tiny size: one token a word, numbered by its CRC-32."""
+    return lambda text: [zlib.crc32(word.encode()) % tokens for word in text.split()[:limit]]
