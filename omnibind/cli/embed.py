@@ -11,6 +11,7 @@ import typer
 from omnibind.cli.options import (
     AsJson,
     CommercialOnly,
+    Context,
     Device,
     Loading,
     ModelSize,
@@ -29,7 +30,7 @@ SHOWN = 20
 
 @app.command()
 def embed(
-    context: typer.Context,
+    context: Context,
     out: Annotated[Path, typer.Option("--out", help="The table: .parquet, .safetensors or .npz.")],
     paths: Annotated[
         list[str] | None,

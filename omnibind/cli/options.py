@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from typer import Context
+
     from omnibind.embedder import Embedder
+else:
+    Context = typer.Context.__base__  # what Typer passes in fact
 
 __all__ = [
     "NO_OTHER_HELP",
     "AsJson",
     "CommercialOnly",
+    "Context",
     "Device",
     "Help",
     "Loading",
@@ -26,10 +31,11 @@ __all__ = [
 ]
 
 
-def _help(context: typer.Context, asked: bool) -> None:
+def _help(context: Context, asked: bool) -> bool:
     if asked:
         print(context.get_help())
         raise typer.Exit
+    return asked
 
 
 Help = Annotated[

@@ -78,7 +78,7 @@ def progress(label: str, total: int | None = None) -> Generator[Callable[..., No
         yield advance
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
     """A count in three figures: 1.23 M, 45.6 G."""
     for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= limit:

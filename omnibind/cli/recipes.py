@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from omnibind.cli.options import NO_OTHER_HELP, AsJson, Help
+from omnibind.cli.options import NO_OTHER_HELP, AsJson, Context, Help
 from omnibind.cli.printing import number, print_json, print_table, talk
 from omnibind.cli.recipe_facts import RecipeFacts, add_up, find_recipe
 from omnibind.cli.spaces import permitted
@@ -17,7 +17,7 @@ app = typer.Typer(invoke_without_command=True, context_settings=NO_OTHER_HELP)
 
 
 @app.callback()
-def recipes(context: typer.Context, as_json: AsJson = False, help: Help = False) -> None:
+def recipes(context: Context, as_json: AsJson = False, help: Help = False) -> None:
     """List the recipes; `recipes show NAME` adds one up."""
     if context.invoked_subcommand:
         return

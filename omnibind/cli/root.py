@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import omnibind
 from omnibind.cli.failing import exit_code
-from omnibind.cli.options import NO_OTHER_HELP, Help
+from omnibind.cli.options import NO_OTHER_HELP, Context, Help
 from omnibind.errors import PluginError
 from omnibind.plugins import registry
 from omnibind.specs import Command, resolve
@@ -102,20 +102,23 @@ def imported(card: Command) -> Any:
     return command
 
 
-def _strict(context: typer.Context, asked: bool) -> None:
+def _strict(context: Context, asked: bool) -> bool:
     context.obj.strict = asked
     if asked:
         os.environ["OMNIBIND_STRICT"] = "1"  # before anything reads the plugins
+    return asked
 
 
-def _debug(context: typer.Context, asked: bool) -> None:
+def _debug(context: Context, asked: bool) -> bool:
     context.obj.debug = asked
+    return asked
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         print(f"omnibind {omnibind.__version__}")
         raise typer.Exit
+    return asked
 
 
 root = typer.Typer(

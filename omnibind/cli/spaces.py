@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from omnibind.cli.options import NO_OTHER_HELP, AsJson, Help
+from omnibind.cli.options import NO_OTHER_HELP, AsJson, Context, Help
 from omnibind.cli.printing import number, print_json, print_table, talk
 from omnibind.plugins import Registry, registry
 from omnibind.specs import SpaceSpec
@@ -18,7 +18,7 @@ app = typer.Typer()
     options_metavar="[OPTIONS] [NAME]",
     context_settings={**NO_OTHER_HELP, "allow_extra_args": True},
 )
-def spaces(context: typer.Context, as_json: AsJson = False, help: Help = False) -> None:
+def spaces(context: Context, as_json: AsJson = False, help: Help = False) -> None:
     """List the installed spaces, or describe the one called NAME."""
     known = registry()
     if context.args:

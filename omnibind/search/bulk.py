@@ -112,7 +112,7 @@ def _embed(model: Embedder, sources: Sequence[Source], on_done: OnDone | None) -
     for modality in dict.fromkeys(found for found in read_as if isinstance(found, str)):
         where = [at for at, found in enumerate(read_as) if found == modality]
         found = model.embed([sources[at].given for at in where], modality, on_done=one_done)
-        rows = found.rows.numpy()
+        rows = found.rows.detach().numpy()
         for index, row, weights in zip(found.indices, rows, found.weights, strict=True):
             made[where[index]] = row, weights
         failures += [

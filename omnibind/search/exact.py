@@ -70,7 +70,7 @@ def search(
         next_step="load the model as the table says, or embed the items again",
     )
     rows = model.embed([query], modality, strict=True).rows
-    return nearest(table, rows.numpy(), top, only=only)[0]
+    return nearest(table, rows.detach().numpy(), top, only=only)[0]
 
 
 def nearest(

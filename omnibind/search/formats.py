@@ -85,7 +85,7 @@ def format_of(path: Path) -> Format:
 
 def atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Writes a file that is there whole or not at all, after a kill or a power cut too."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
             write(file)

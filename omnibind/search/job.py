@@ -22,7 +22,7 @@ from omnibind.errors import SetupError
 from omnibind.search.binding import refuse_other
 from omnibind.search.formats import atomically, format_of, schema_of
 from omnibind.search.sources import Key, Source, key_of
-from omnibind.search.table import Facts, parts_folder, table_of
+from omnibind.search.table import Facts, facts_of, parts_folder, table_of
 
 try:
     import fcntl
@@ -85,6 +85,8 @@ class Job:
     overwrite: bool = False
     failures: dict[Key, Failed] = field(default_factory=dict[Key, Failed], init=False)
     _known: dict[Key, _Known] = field(default_factory=dict[Key, _Known], init=False)
+    _next_part: int = field(default=0, init=False)
+    _next_id: int = field(default=0, init=False)
     _lock: IO[bytes] | None = field(default=None, init=False)
 
     def __enter__(self) -> Job:
@@ -122,16 +124,16 @@ class Job:
 
     def add(self, part: Part) -> None:
         """Keeps the rows and failures of some sources; they survive a kill from here on."""
-        number = max((int(file.stem.split("-")[1]) for file in self._parts()), default=-1) + 1
-        name = f"part-{number:05d}"
+        name = f"part-{self._next_part:05d}"
+        self._next_part += 1
         lines = "".join(json.dumps(asdict(failed)) + "\n" for failed in part.failures)
-        _write_lines(self.folder / f"{name}.failures.jsonl", lines)
+        _write_lines(failures_file(self.folder / name), lines)
         facts = replace(self.facts, degraded=tuple(part.degraded))
         schema = schema_of(self.facts.binding.joint_dim, facts.to_json())
         batch = pa.RecordBatch.from_pylist(self._records(part), schema)
         path = self.folder / f"{name}.parquet"
         atomically(path, lambda file: format_of(path).write(file, schema, [batch]))
-        self._note(part.failures)
+        self._note_failures(part.failures)
 
     def finish(self) -> int:
         """Merges what was there and all parts into the table; gives its number of rows."""
@@ -153,39 +155,40 @@ class Job:
         return [*there, *self._parts()]
 
     def _read(self) -> None:
-        if self._files():
-            table = table_of(self.out, self._files())
+        for file in self._files():
             refuse_other(
                 f"to add rows to {self.out}",
-                table.facts.binding,
+                facts_of(file).binding,
                 self.facts.binding,
                 next_step="choose another --out, or --overwrite to start again",
             )
-            for batch in table.batches():
+            for batch in format_of(file).batches(file):
                 for row in batch.select(["id", "source", "modality", "state"]).to_pylist():
-                    key = key_of(row["source"], row["state"])
-                    self._known[key] = _Known(row["id"], row["state"], row["modality"])
-        files = [] if self.overwrite else [failures_file(self.out)]
-        for file in [*files, *sorted(self.folder.glob("part-*.failures.jsonl"))]:
-            if file.is_file():
-                self._note(Failed(**json.loads(line)) for line in file.read_text().splitlines())
+                    self._note_row(row["source"], row["state"], row["modality"], row["id"])
+            listed = failures_file(file if file == self.out else file.with_suffix(""))
+            if listed.is_file():
+                lines = listed.read_text(encoding="utf-8").splitlines()
+                self._note_failures(Failed(**json.loads(line)) for line in lines)
+        for file in self._parts()[-1:]:
+            self._next_part = int(file.stem.removeprefix("part-")) + 1
 
-    def _note(self, failures: Iterable[Failed]) -> None:
+    def _note_row(self, source: str, state: str, modality: str, number: int) -> None:
+        key = key_of(source, state)
+        self._known[key] = _Known(number, state, modality)
+        self._next_id = max(self._next_id, number + 1)
+        self.failures.pop(key, None)
+
+    def _note_failures(self, failures: Iterable[Failed]) -> None:
         for failed in failures:
             self.failures[key_of(failed.source, failed.state)] = failed
-        for key in self.failures.keys() & self._known.keys():
-            if self.failures[key].state == self._known[key].state:
-                del self.failures[key]
 
     def _records(self, part: Part) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = []
         columns = zip(part.sources, part.modalities, part.rows, part.weights, strict=True)
-        following = max((known.id for known in self._known.values()), default=-1) + 1
         for source, modality, row, weights in columns:
             known = self._known.get(source.key)
-            number = known.id if known else following
-            following += not known
-            self._known[source.key] = _Known(number, source.state, modality)
+            number = known.id if known else self._next_id
+            self._note_row(source.name, source.state, modality, number)
             records.append(
                 {
                     "id": number,

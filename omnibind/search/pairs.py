@@ -43,4 +43,5 @@ def compare(
 
 
 def _names(items: Sequence[object], found: Embeddings) -> tuple[str, ...]:
-    return tuple(short_name(items[index]) for index in found.indices)
+    chosen = (items[index] for index in found.indices)
+    return tuple(item if isinstance(item, str) else short_name(item) for item in chosen)

@@ -21,7 +21,7 @@ from omnibind.search.binding import Binding
 from omnibind.search.formats import Batch, format_of, rows_of
 from omnibind.search.sources import Key, key_of
 
-__all__ = ["Facts", "Table", "parts_folder", "read_table", "table_of"]
+__all__ = ["Facts", "Table", "facts_of", "parts_folder", "read_table", "table_of"]
 
 FORMAT = 1
 UNREADABLE = (
@@ -119,7 +119,7 @@ def read_table(path: str | Path) -> Table:
 
 def table_of(path: Path, files: Sequence[Path]) -> Table:
     """A table that lies in several files; a later row replaces an earlier one of the same item."""
-    every = [_facts(file) for file in files]
+    every = [facts_of(file) for file in files]
     for facts, file in zip(every, files, strict=True):
         if facts.binding != every[0].binding:
             raise SetupError(
@@ -138,7 +138,8 @@ def parts_folder(path: Path) -> Path:
     return path.with_name(path.name + ".parts")
 
 
-def _facts(file: Path) -> Facts:
+def facts_of(file: Path) -> Facts:
+    """What one file of a table says of itself; SetupError where it is none."""
     try:
         return Facts.from_json(format_of(file).facts(file))
     except UNREADABLE as error:

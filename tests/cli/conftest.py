@@ -1,0 +1,101 @@
+"""A site folder with a toy plugin in it, seen by this process and by subprocesses alike."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from omnibind.cli import main
+from omnibind.engine import shared_engine
+from omnibind.plugins import registry
+from omnibind.projectors import Linear, write_projector
+
+TINY = ("--recipe", "toys", "--size", "tiny")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder on the import path, as `pip install` would fill it."""
+
+    folder: Path
+
+    def install(self, name: str, source: str, *, version: str = "1.0") -> None:
+        """A plugin of one module."""
+        (self.folder / f"{name}.py").write_text(source)
+        info = self.folder / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[omnibind]\n{name} = {name}\n")
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The toy plugin, installed; real plugins of this machine are left out."""
+    folder = tmp_path / "site"
+    shutil.copytree(Path(__file__).parent / "site", folder)
+    site = Site(folder)
+    site.install("toybind", (folder / "toybind.py").read_text())
+    files = folder / "toybind_files"
+    files.mkdir()
+    (files / "__init__.py").touch()
+    write_projector(Linear("toy-nc", 8, 8), files / "toy-nc.safetensors", backbone="toy")
+    for name in os.environ.keys() & {"OMNIBIND_STRICT", "OMNIBIND_DISABLE_PLUGINS"}:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OMNIBIND_PLUGINS", "toybind")
+    monkeypatch.setenv("OMNIBIND_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMNIBIND_OFFLINE", "1")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    yield site
+    registry.cache_clear()
+    shared_engine.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("toybind")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def omnibind(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ran]:
+    """Runs a command line in this process."""
+    registry.cache_clear()
+
+    def run(*words: object) -> Ran:
+        monkeypatch.setenv("OMNIBIND_STRICT", "0")
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        registry.cache_clear()
+        shown = capsys.readouterr()
+        return Ran(code, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture
+def process(site: Site) -> Callable[..., Ran]:
+    """Runs a command line as a user does, in a process of its own."""
+
+    def run(*words: object, given: bytes = b"") -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "omnibind.cli", *map(str, words)],
+            capture_output=True,
+            input=given,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
