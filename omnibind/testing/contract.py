@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import pytest
 from torch import Tensor, nn
 
-from omnibind.errors import OmnibindError, WeightsError
+from omnibind.errors import OmnibindError, PluginError, WeightsError
 from omnibind.specs import EncoderSpec, Size, SpaceSpec
 from omnibind.testing import cards, devices, loading, preprocessing, rows, samples
-from omnibind.testing.subject import Check, Subject
+from omnibind.testing.subject import Check, Fault, Subject
 from omnibind.weights import build_encoder
 from omnibind.weights.build import Weights
 
@@ -141,6 +141,9 @@ class SpaceContract:
 
 
 def _raise(faults: Iterable[OmnibindError]) -> None:
-    listed = list(faults)
+    try:
+        listed = list(faults)
+    except (Fault, PluginError) as error:
+        listed = [error]
     if listed:
         pytest.fail("\n\n".join(map(str, listed)), pytrace=False)

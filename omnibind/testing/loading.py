@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnibind.errors import WeightsError
 from omnibind.testing.subject import Fault, Subject
@@ -46,13 +46,14 @@ def strict(subject: Subject) -> Iterator[Fault]:
 
 
 def _spoiled(subject: Subject, state: State, report: LoadReport) -> Iterator[Fault]:
-    lost = state.keys() - set(report.used) - report.dropped.keys()
-    if lost:
+    odd = state.keys() ^ {*report.used, *report.dropped}
+    if odd:
         yield subject.fault(
-            "every published key is used, or named as dropped with a reason",
-            f"neither: {', '.join(sorted(lost)[:5])}",
-            "list such keys in load_state(dropped={'pattern': 'why'})",
+            "the report names every published key, as used or as dropped with a reason",
+            f"left out or invented: {', '.join(sorted(odd))[:200]}",
+            "return what load_state(..., dropped={'pattern': 'why'}) gives",
         )
+        return
     yield from _refuses(subject, {**state, STRANGER: torch.zeros(2, 3)}, "one key too many")
     for key in dict.fromkeys((*report.used[:1], *report.used[-1:])):
         less = {name: tensor for name, tensor in state.items() if name != key}
@@ -73,15 +74,11 @@ def _refuses(subject: Subject, state: State, what: str, named: str = "") -> Iter
 
 
 def _load(subject: Subject, state: State) -> object:
-    load = cast("Callable[[State], object]", _fresh(subject).load_official)
+    load = cast("Callable[[State], object]", subject.another().load_official)
     try:
         return load({key: tensor.clone() for key, tensor in state.items()})
     except Exception as error:  # noqa: BLE001 - whatever it raises is what the check is about
         return error
-
-
-def _fresh(subject: Subject) -> nn.Module:
-    return subject.another()
 
 
 def _published(subject: Subject) -> State | None:

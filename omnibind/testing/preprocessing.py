@@ -25,7 +25,7 @@ THREADS = 8
 def makes_cpu_tensors(subject: Subject) -> Iterator[Fault]:
     """A dictionary of tensors on the CPU, outside any graph."""
     for number, item in enumerate(subject.media):
-        made: Any = preprocess(subject.encoder, item)
+        made = preprocess(subject.encoder, item)
         if not isinstance(made, dict) or not made or not all(map(_is_plain, made.values())):
             yield subject.fault(
                 "preprocess makes a dictionary of CPU tensors without gradients",
@@ -72,7 +72,7 @@ def apart_from_the_network(subject: Subject) -> Iterator[Fault]:
     moved = subject.another().to("meta")
     for number, item in enumerate(subject.media):
         try:
-            made: Any = preprocess(moved, item)
+            made = preprocess(moved, item)
             apart = same(made, preprocess(subject.encoder, item))
             found = f"other tensors for item {number} once the network has moved"
         except (RuntimeError, NotImplementedError) as error:

@@ -59,12 +59,27 @@ class Subject:
         return build_encoder(self.spec, size=self.size, weights=self.weights)
 
     def on_meta(self, size: Size) -> nn.Module:
-        """Built where tensors have no storage; assets are fetched for the full size."""
+        """Built where tensors have no storage; assets are fetched for the full size.
+
+        Raises:
+            Fault: the builder does not get through.
+        """
         assets: dict[str, Path] = {}
         if size == "full":
             assets = {name: locate(reference) for name, reference in self.spec.assets.items()}
-        with torch.device("meta"):
-            return cast("nn.Module", resolve(self.spec.build)(size, assets))
+        try:
+            with torch.device("meta"):
+                return cast("nn.Module", resolve(self.spec.build)(size, assets))
+        except (RuntimeError, NotImplementedError) as error:
+            raise self.no_meta(f"{type(error).__name__}: {error}") from error
+
+    def no_meta(self, found: str) -> Fault:
+        """The fault of an encoder that needs real memory to be built."""
+        return self.fault(
+            'it can be built under torch.device("meta")',
+            found,
+            "make parameters with torch functions and no device; no .item() or .numpy() of them",
+        )
 
     def samples(self) -> list[Sample]:
         """Every item, preprocessed."""
@@ -95,8 +110,8 @@ class Subject:
 Check = Callable[[Subject], Iterator[Fault]]
 
 
-def preprocess(encoder: nn.Module, item: Any) -> Sample:
-    """One item's tensors."""
+def preprocess(encoder: nn.Module, item: Any) -> Any:
+    """What the encoder makes of one item: its tensors by name, where it keeps the contract."""
     return cast("Encoder", encoder).preprocess(item)
 
 
