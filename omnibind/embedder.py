@@ -102,11 +102,12 @@ class Embedder:
                 found=[f"item {f.index}, {f.stage}: {f.reason}" for f in failures],
                 next_step="mend or leave out these items, or do without strict",
             )
-        bound = {
-            m: self.binder(m, self._rows_by_space(m, encoded.rows))
-            for m, indices in encoded.indices.items()
-            if indices
-        }
+        with torch.no_grad():
+            bound = {
+                m: self.binder(m, self._rows_by_space(m, encoded.rows))
+                for m, indices in encoded.indices.items()
+                if indices
+            }
         return self._gather(bound, encoded.indices, tuple(failures))
 
     def compare(

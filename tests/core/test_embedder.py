@@ -64,6 +64,7 @@ def test_items_of_every_modality_become_unit_rows_in_their_order(model: Embedder
     assert found.rows.shape == (4, 8)
     assert found.rows.dtype == torch.float32
     assert torch.allclose(found.rows.norm(dim=-1), torch.ones(4))
+    assert not found.rows.requires_grad
     assert found.indices == (0, 1, 2, 3)
     assert found.modalities == ("text", "image", "audio", "points")
     assert (found.errors, found.degraded) == ((), ())
