@@ -1,0 +1,109 @@
+"""Sounds of every length, rate and number of channels become rows, the same ones every time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from omnibind_plugin_imagebind.audio import ImageBindAudio, build
+from omnibind_plugin_imagebind.sound import CLIP, RATE, official_clips, windows
+from torch import Tensor
+
+from omnibind.media.audio import Audio
+
+SHARED = {"rtol": 0, "atol": 1e-5}
+
+
+@pytest.fixture
+def encoder() -> ImageBindAudio:
+    torch.manual_seed(0)
+    return build("tiny", {}).eval()
+
+
+def noise(seconds: float, rate: int = RATE, channels: int = 1) -> Audio:
+    generator = torch.Generator().manual_seed(1)
+    return Audio(torch.rand(channels, int(seconds * rate), generator=generator) - 0.5, rate)
+
+
+def rows(encoder: ImageBindAudio, *sounds: Audio) -> Tensor:
+    with torch.inference_mode():
+        return encoder(encoder.collate([encoder.preprocess(item) for item in sounds]))
+
+
+@pytest.mark.parametrize("long", ["windows", "official"])
+@pytest.mark.parametrize(
+    ("item", "count"),
+    [
+        (noise(1e-4), 1),
+        (noise(0.9), 1),
+        (noise(2), 1),
+        (noise(2.4), 1),
+        (noise(7), 4),
+        (noise(3, rate=44_100, channels=2), 2),
+        (noise(3, rate=47_999), 2),
+        (noise(3, channels=8), 2),
+        (Audio(torch.zeros(1, RATE), RATE), 1),
+        (Audio(torch.full((1, 3 * RATE), 0.5), RATE), 2),
+    ],
+    ids=[
+        "0.1 ms",
+        "short",
+        "2 s",
+        "2.4 s",
+        "7 s",
+        "stereo",
+        "odd rate",
+        "8 channels",
+        "silence",
+        "constant",
+    ],
+)
+def test_any_sound_becomes_one_unit_row(
+    encoder: ImageBindAudio, item: Audio, count: int, long: str
+) -> None:
+    encoder.long = long
+    made = encoder.preprocess(item)["windows"]
+    assert made.shape == (3 if long == "official" else count, 1, 128, 204)
+    assert made.isfinite().all()
+    assert rows(encoder, item).norm(dim=-1).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_short_sound_has_one_row_both_ways(encoder: ImageBindAudio) -> None:
+    ours = rows(encoder, noise(1.5))
+    encoder.long = "official"
+    torch.testing.assert_close(rows(encoder, noise(1.5)), ours, **SHARED)
+
+
+def test_the_windows_of_an_hour_are_bounded_and_reach_both_ends() -> None:
+    hour = torch.arange(3600 * RATE, dtype=torch.float32)
+    cut = windows(hour)
+    assert (len(cut), cut[0][0], cut[-1][-1]) == (30, hour[0], hour[-1])
+
+
+def test_official_clips_start_at_thirds_or_at_halves() -> None:
+    ramp = torch.arange(10.0 * RATE).expand(2, -1)
+    slack = 8 * RATE
+    for step in (3, 2):
+        starts = [clip[0] for clip in official_clips(ramp - ramp.mean(), step)]
+        apart = starts[1] - starts[0]
+        assert apart == pytest.approx(0, abs=1)  # each clip is centred on zero
+        assert len(official_clips(ramp, step)[2]) == CLIP
+        assert 2 * slack // step + CLIP <= ramp.shape[1]
+
+
+def test_the_official_clips_hear_the_first_channel_and_the_windows_all(
+    encoder: ImageBindAudio,
+) -> None:
+    first = noise(1)
+    both = Audio(torch.cat([first.waveform, torch.zeros(1, RATE)]), RATE)
+    quieter = rows(encoder, both)
+    encoder.long = "official"
+    torch.testing.assert_close(rows(encoder, both), rows(encoder, first), **SHARED)
+    assert not torch.allclose(quieter, rows(encoder, first), atol=1e-3)
+
+
+def test_preprocess_leaves_the_sound_as_it_was(encoder: ImageBindAudio) -> None:
+    item = noise(3)
+    before = item.waveform.clone()
+    encoder.long = "official"
+    encoder.preprocess(item)
+    assert torch.equal(item.waveform, before)
