@@ -1,0 +1,89 @@
+"""What a filled checkpoint holds: values that depend on key, shape, seed and kind alone.
+
+A stream of 64-bit words comes from PCG64, seeded by the key's CRC-32 plus the case's seed. A
+uniform value is a word's upper 53 bits; a normal one is the centred sum of its four 16-bit
+quarters, scaled to variance 1. So each step is exact on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["fill"]
+
+QUARTERS_MEAN = 4 * (2**16 - 1) // 2
+QUARTERS_STD = math.sqrt((2.0**32 - 1) / 3)
+EMBEDDINGS = ("embedding", "pos_embed", "cls_token", "cls_pos", "probe", "bias_k", "bias_v")
+NO_EMBEDDINGS = ("patch_embed", "pos_embed.0", "pos_embed.2")
+BY_LAST_NAME = {
+    "num_batches_tracked": "const:1",
+    "running_mean": "affine:0:0.1",
+    "running_var": "affineu:1:0.5",
+}
+
+
+def fill(key: str, shape: Sequence[int], dtype: str, seed: int, how: str = "auto") -> Tensor:
+    """One tensor of a filled checkpoint.
+
+    Args:
+        key: as in keys.json, without any prefix.
+        shape: of the tensor.
+        dtype: a numpy name.
+        seed: of the checkpoint.
+        how: `weight[:gain]` (normal, by fan-in), `affine:a:b` (a + b normal), `affineu:a:b`
+            (a + b uniform), `const:a`, `arange`, `causal` (-inf above the diagonal), or `auto`
+            (by name and number of axes).
+    """
+    kind, *rest = (_by_name(key, shape) if how == "auto" else how).split(":")
+    return torch.from_numpy(_values(kind, [float(x) for x in rest], key, shape, seed).astype(dtype))
+
+
+def _values(
+    kind: str, given: list[float], key: str, shape: Sequence[int], seed: int
+) -> NDArray[np.float64]:
+    if kind == "weight":
+        gain = given[0] if given else 1.0
+        return _normal(key, shape, seed) * (gain / math.sqrt(max(1, math.prod(shape[1:]))))
+    if kind == "affine":
+        return given[0] + given[1] * _normal(key, shape, seed)
+    if kind == "affineu":
+        return given[0] + given[1] * _uniform(key, shape, seed)
+    if kind == "const":
+        return np.full(shape, given[0])
+    if kind == "arange":
+        return np.broadcast_to(np.arange(shape[-1], dtype=np.float64), shape)
+    if kind == "causal":
+        return np.triu(np.full(shape, -np.inf), 1)
+    raise ValueError(f"{key}: no way to fill it by {kind!r}")
+
+
+def _by_name(key: str, shape: Sequence[int]) -> str:
+    last = key.rpartition(".")[2]
+    if last in BY_LAST_NAME:
+        return BY_LAST_NAME[last]
+    if len(shape) < 2:
+        return "affine:1:0.1" if last in ("weight", "gamma") else "affine:0:0.1"
+    embedding = any(word in key for word in EMBEDDINGS)
+    return "affine:0:0.5" if embedding and not any(w in key for w in NO_EMBEDDINGS) else "weight"
+
+
+def _words(key: str, count: int, seed: int) -> NDArray[np.uint64]:
+    return np.random.PCG64(zlib.crc32(key.encode()) + seed).random_raw(count)
+
+
+def _normal(key: str, shape: Sequence[int], seed: int) -> NDArray[np.float64]:
+    quarters = _words(key, math.prod(shape), seed).astype("<u8").view("<u2").reshape(-1, 4)
+    centred = quarters.sum(axis=1, dtype=np.int64) - QUARTERS_MEAN
+    return (centred / QUARTERS_STD).reshape(shape)
+
+
+def _uniform(key: str, shape: Sequence[int], seed: int) -> NDArray[np.float64]:
+    words = _words(key, math.prod(shape), seed)
+    return ((words >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
