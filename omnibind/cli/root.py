@@ -174,7 +174,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
             words, prog_name="omnibind", standalone_mode=False, obj=asked
         )
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, BrokenPipeError):  # the reader has seen enough
+            return 0
+        raise
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop

@@ -13,7 +13,7 @@ import pytest
 
 from omnibind.search import read_table
 
-COUNT = 1500
+COUNT = 600
 
 
 @pytest.fixture
@@ -47,15 +47,15 @@ def start_and_stop(words: Path, out: Path, how: signal.Signals) -> tuple[int, by
     return running.returncode, err
 
 
-def test_after_kill_9_the_same_command_ends_with_the_same_table(process, words, tmp_path):
+def test_after_kill_9_the_same_command_ends_with_the_same_table(omnibind, words, tmp_path):
     whole, killed = tmp_path / "whole.parquet", tmp_path / "killed.parquet"
     assert start_and_stop(words, killed, signal.SIGKILL)[0] == -signal.SIGKILL
     assert not killed.exists()
     kept = len(read_table(f"{killed}.parts"))
     assert 0 < kept < COUNT
-    ran = process(*command(words, killed))
+    ran = omnibind(*command(words, killed))
     assert f"{COUNT} rows, {COUNT - kept} of them new" in ran.out
-    assert process(*command(words, whole)).code == 0
+    assert omnibind(*command(words, whole)).code == 0
     one, other = read_table(whole), read_table(killed)
     for name in ("id", "source", "state", "modality"):
         assert one.column(name) == other.column(name)
@@ -72,7 +72,7 @@ def test_ctrl_c_keeps_the_parts_and_ends_with_130(site, words, tmp_path):
     assert len(read_table(f"{out}.parts")) > 0
 
 
-def test_two_processes_do_not_write_one_table(process, site, words, tmp_path):
+def test_two_processes_do_not_write_one_table(omnibind, words, tmp_path):
     out = tmp_path / "rows.parquet"
     first = subprocess.Popen(
         [sys.executable, "-m", "omnibind.cli", *command(words, out)],
@@ -84,7 +84,7 @@ def test_two_processes_do_not_write_one_table(process, site, words, tmp_path):
         time.sleep(0.002)
     first.send_signal(signal.SIGSTOP)  # it holds the table for as long as we look
     try:
-        ran = process(*command(words, out))
+        ran = omnibind(*command(words, out))
     finally:
         first.kill()
         first.wait()
