@@ -129,12 +129,12 @@ def _write_npz(file: IO[bytes], schema: Schema, batches: Iterable[Batch]) -> Non
 
 
 def _npz_facts(path: Path) -> str:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         return str(file["facts"])
 
 
 def _npz_batches(path: Path) -> Iterator[Batch]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         items = [
             {"source": source, "modality": modality, "state": state, "weights": json.loads(weights)}
             for source, modality, state, weights in zip(
