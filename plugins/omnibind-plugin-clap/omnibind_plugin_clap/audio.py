@@ -1,0 +1,192 @@
+"""The two audio encoders of CLAP: HTSAT, with and without fusion of long sounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import ClapAudioConfig, ClapAudioModel
+
+from omnibind.media.audio import Audio
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
+from omnibind_plugin_clap.sound import (
+    CLIP,
+    FRAMES,
+    RATE,
+    filled,
+    fused,
+    log_mel,
+    quantised,
+    windows,
+)
+
+__all__ = ["ClapAudio", "general", "music", "projection"]
+
+WINDOWS_AT_ONCE = 32
+DROPPED = {
+    "optimizer.*": "training state",
+    "*text_branch.*": "of the text encoder",
+    "*text_projection.*": "of the text encoder",
+    "*_transform.*": "layers of the training loss; rows are taken before them",
+    "*logit_scale_?": "temperature of the training loss",
+    "*.spectrogram_extractor.*": "Fourier transform as a convolution; preprocess computes it",
+    "*.logmel_extractor.*": "mel bands; preprocess computes them",
+    "*.tscam_conv.*": "classifier of the tower's own pre-training",
+    "*audio_branch.head.*": "classifier of the tower's own pre-training",
+    "*.attn_mask": "follows from the sizes",
+}
+PUBLISHED = re.compile(r"(?:state_dict\.)?(?:module\.)?(audio_branch|audio_projection)\.(.+)")
+RENAMED = {
+    r"^bn0\.": "batch_norm.",
+    r"\.norm1\.": ".layernorm_before.",
+    r"\.norm2\.": ".layernorm_after.",
+    r"\.attn\.proj\.": ".attention.output.dense.",
+    r"\.attn\.qkv\.(\w+):(\w+)": r".attention.self.\2.\1",
+    r"\.attn\.": ".attention.self.",
+    r"\.mlp\.fc1\.": ".intermediate.dense.",
+    r"\.mlp\.fc2\.": ".output.dense.",
+}
+
+
+class ClapAudio(nn.Module):
+    """CLAP's audio encoder: log-mel pictures through HTSAT and two linear layers.
+
+    Shape:
+        `mels` `[window, picture, 1001, 64]`, `longer` `[window]`, `count` `[item]` ->
+        `[item, dim]`: the mean of an item's unit window rows, at unit norm again.
+    Attributes:
+        long: `windows` (ours): the mean over windows of 10 s. `official`: what the authors do,
+            with the middle where they draw at random: four fused pictures, or one crop.
+    Source:
+        arXiv:2211.06687; the tower is transformers' `ClapAudioModel`. The authors' fused model
+        has mel bands of HTK's formula, the other of Slaney's.
+    """
+
+    def __init__(self, config: ClapAudioConfig) -> None:
+        super().__init__()
+        self.tower = ClapAudioModel(config)
+        self.projection = projection(config.hidden_size, config.projection_dim)
+        self.fuses = config.enable_fusion
+        self.long: Literal["windows", "official"] = "windows"
+
+    def preprocess(self, media: Audio) -> dict[str, Tensor]:
+        """Mono, 48 kHz, 16-bit steps, log-mel of every window."""
+        sound = media.mono(RATE)
+        if self.long == "official":
+            return self.official(quantised(sound))
+        return _sample([self.log_mel(quantised(window))[None] for window in windows(sound)])
+
+    def log_mel(self, sound: Tensor) -> Tensor:
+        """`[time]` -> `[frame, 64]` in dB, on the mel scale this model was trained with."""
+        return log_mel(sound, "htk" if self.fuses else "slaney")
+
+    def official(self, sound: Tensor, starts: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        """One window for a sound of any length.
+
+        Args:
+            sound: `[time]`, quantised.
+            starts: where the authors' random crops begin: three frames with fusion, one sample
+                without; the middle by default.
+        """
+        if len(sound) <= CLIP:
+            return _sample([self._pictures(self.log_mel(filled(sound)))])
+        if not self.fuses:
+            start = starts[0] if starts else (len(sound) - CLIP) // 2
+            return _sample([self.log_mel(sound[start : start + CLIP])[None]])
+        mel = self.log_mel(sound)
+        if len(mel) == FRAMES:
+            return _sample([self._pictures(mel)])
+        return _sample([fused(mel, starts)], longer=True)
+
+    def _pictures(self, mel: Tensor) -> Tensor:
+        return mel.expand(4 if self.fuses else 1, -1, -1)
+
+    def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The windows of all items one after another, and how many each has."""
+        batch = {name: torch.cat([item[name] for item in items]) for name in items[0]}
+        return batch | {"count": torch.tensor([len(item["mels"]) for item in items])}
+
+    def features(self, mels: Tensor, longer: Tensor) -> Tensor:
+        """Pooled tower features before the projection: `[window, width]`."""
+        mels = mels.to(self.projection[0].weight.dtype)
+        return self.tower(input_features=mels, is_longer=longer).pooler_output
+
+    def window_rows(self, batch: dict[str, Tensor]) -> Tensor:
+        """A unit row for every window: `[window, dim]`."""
+        blocks = zip(
+            batch["mels"].split(WINDOWS_AT_ONCE),
+            batch["longer"].split(WINDOWS_AT_ONCE),
+            strict=True,
+        )
+        rows = [self.projection(self.features(*block)) for block in blocks]
+        return normalize(torch.cat(rows).float(), dim=-1)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit rows `[item, dim]`."""
+        rows, count = self.window_rows(batch), batch["count"]
+        owner = torch.repeat_interleave(count, output_size=len(rows))
+        total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
+        return normalize(total, dim=-1)
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        """Takes the `audio_branch` and `audio_projection` of a published checkpoint."""
+        report = load_state(self, dict(_apart(state)), rename=_renamed, dropped=DROPPED)
+        used = dict.fromkeys(key.partition(":")[0] for key in report.used)
+        return LoadReport(used=tuple(used), dropped=report.dropped)
+
+
+def projection(width: int, dim: int) -> nn.Sequential:
+    """The two linear layers between a tower and the shared space."""
+    return nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+
+def _sample(windows: list[Tensor], *, longer: bool = False) -> dict[str, Tensor]:
+    return {"mels": torch.stack(windows), "longer": torch.full((len(windows),), longer)}
+
+
+def _apart(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Query, key and value, one matrix in the published file, as `<key>:query` and so on."""
+    for key, tensor in state.items():
+        if ".attn.qkv." in key:
+            for name, part in zip(("query", "key", "value"), tensor.tensor_split(3), strict=True):
+                yield f"{key}:{name}", part
+        else:
+            yield key, tensor
+
+
+def _renamed(key: str) -> str | None:
+    match = PUBLISHED.fullmatch(key)
+    if not match:
+        return None
+    part, name = match.groups()
+    if part == "audio_projection":
+        return f"projection.{name}"
+    for old, new in RENAMED.items():
+        name = re.sub(old, new, name)
+    return f"tower.audio_encoder.{name}"
+
+
+TINY = {
+    "patch_embeds_hidden_size": 8,
+    "depths": [2, 2, 2, 2],
+    "num_attention_heads": [1, 2, 2, 4],
+    "hidden_size": 64,
+}
+
+
+def general(size: Size, assets: Mapping[str, Path]) -> ClapAudio:
+    """CLAP for any sound: 96 channels, attentional feature fusion."""
+    sizes = TINY if size == "tiny" else {}
+    return ClapAudio(ClapAudioConfig(enable_fusion=True, fusion_type="aff_2d", **sizes))
+
+
+def music(size: Size, assets: Mapping[str, Path]) -> ClapAudio:
+    """CLAP for music and speech: a larger tower, no fusion."""
+    full = {"patch_embeds_hidden_size": 128, "depths": [2, 2, 12, 2], "hidden_size": 1024}
+    return ClapAudio(ClapAudioConfig(**(TINY if size == "tiny" else full)))
