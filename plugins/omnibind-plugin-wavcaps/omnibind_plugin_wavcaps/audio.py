@@ -1,0 +1,139 @@
+"""The audio encoder of WavCaps: HTSAT and two linear layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import ClapAudioConfig, ClapAudioModel
+
+from omnibind.media.audio import Audio
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
+from omnibind_plugin_wavcaps.sound import RATE, filled, log_mel, windows
+
+__all__ = ["WavCapsAudio", "build", "projection"]
+
+WINDOWS_AT_ONCE = 32
+DROPPED = {
+    "optimizer.*": "training state",
+    "*text_encoder.*": "of the text encoder",
+    "*text_proj.*": "of the text encoder",
+    "temp": "temperature of the training loss",
+    "model.temp": "temperature of the training loss",
+    "*.audio_feats_extractor.*": "Fourier transform and mel bands; preprocess computes them",
+    "*.tscam_conv.*": "classifier of the tower's own pre-training",
+    "*.audio_enc.head.*": "classifier of the tower's own pre-training",
+    "*.attn_mask": "follows from the sizes",
+}
+PUBLISHED = re.compile(r"(?:model\.)?(audio_encoder\.audio_enc|audio_proj)\.(.+)")
+RENAMED = {
+    r"^bn0\.": "batch_norm.",
+    r"\.norm1\.": ".layernorm_before.",
+    r"\.norm2\.": ".layernorm_after.",
+    r"\.attn\.proj\.": ".attention.output.dense.",
+    r"\.attn\.qkv\.(\w+):(\w+)": r".attention.self.\2.\1",
+    r"\.attn\.": ".attention.self.",
+    r"\.mlp\.fc1\.": ".intermediate.dense.",
+    r"\.mlp\.fc2\.": ".output.dense.",
+}
+
+
+class WavCapsAudio(nn.Module):
+    """WavCaps' audio encoder: log-mel spectrograms through HTSAT and two linear layers.
+
+    Shape:
+        `mels` `[window, 1, 1001, 64]`, `count` `[item]` -> `[item, dim]`: the mean of an item's
+        unit window rows, at unit norm again.
+    Attributes:
+        long: `windows` (ours): the mean over windows of 10 s. `official`: the first 10 s, as
+            OmniBind's released code takes them.
+    Source:
+        arXiv:2303.17395; the tower is transformers' `ClapAudioModel` without fusion.
+    """
+
+    def __init__(self, config: ClapAudioConfig) -> None:
+        super().__init__()
+        self.tower = ClapAudioModel(config)
+        self.projection = projection(config.hidden_size, config.projection_dim)
+        self.long: Literal["windows", "official"] = "windows"
+
+    def preprocess(self, media: Audio) -> dict[str, Tensor]:
+        """Mono, 32 kHz, log-mel of every window."""
+        sound = media.mono(RATE)
+        cut = [filled(sound)] if self.long == "official" else windows(sound)
+        return {"mels": torch.stack([log_mel(window)[None] for window in cut])}
+
+    def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The windows of all items one after another, and how many each has."""
+        count = torch.tensor([len(item["mels"]) for item in items])
+        return {"mels": torch.cat([item["mels"] for item in items]), "count": count}
+
+    def features(self, mels: Tensor) -> Tensor:
+        """Pooled tower features before the projection: `[window, width]`."""
+        mels = mels.to(self.projection[0].weight.dtype)
+        return self.tower(input_features=mels).pooler_output
+
+    def window_rows(self, batch: dict[str, Tensor]) -> Tensor:
+        """A unit row for every window: `[window, dim]`."""
+        blocks = batch["mels"].split(WINDOWS_AT_ONCE)
+        rows = [self.projection(self.features(block)) for block in blocks]
+        return normalize(torch.cat(rows).float(), dim=-1)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Unit rows `[item, dim]`."""
+        rows, count = self.window_rows(batch), batch["count"]
+        owner = torch.repeat_interleave(count, output_size=len(rows))
+        total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
+        return normalize(total, dim=-1)
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        """Takes the `audio_encoder` and `audio_proj` of a published checkpoint."""
+        report = load_state(self, dict(_apart(state)), rename=_renamed, dropped=DROPPED)
+        used = dict.fromkeys(key.partition(":")[0] for key in report.used)
+        return LoadReport(used=tuple(used), dropped=report.dropped)
+
+
+def projection(width: int, dim: int) -> nn.Sequential:
+    """The two linear layers between a tower and the shared space."""
+    return nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+
+def _apart(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Query, key and value, one matrix in the published file, as `<key>:query` and so on."""
+    for key, tensor in state.items():
+        if ".attn.qkv." in key:
+            for name, part in zip(("query", "key", "value"), tensor.tensor_split(3), strict=True):
+                yield f"{key}:{name}", part
+        else:
+            yield key, tensor
+
+
+def _renamed(key: str) -> str | None:
+    match = PUBLISHED.fullmatch(key)
+    if not match:
+        return None
+    part, name = match.groups()
+    if part == "audio_proj":
+        return f"projection.{name}"
+    for old, new in RENAMED.items():
+        name = re.sub(old, new, name)
+    return f"tower.audio_encoder.{name}"
+
+
+TINY = {
+    "patch_embeds_hidden_size": 8,
+    "depths": [2, 2, 2, 2],
+    "num_attention_heads": [1, 2, 2, 4],
+    "hidden_size": 64,
+}
+
+
+def build(size: Size, assets: Mapping[str, Path]) -> WavCapsAudio:
+    """WavCaps' audio encoder; its full sizes are the defaults of transformers."""
+    return WavCapsAudio(ClapAudioConfig(projection_dim=1024, **(TINY if size == "tiny" else {})))
