@@ -14,6 +14,13 @@ Floats = NDArray[np.float64]
 GRID = 40
 """Cells along each side of the cloud's box for normals: a neighbourhood is about a tenth of it."""
 
+PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+SQUARE = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+"""Where in PAIRS each entry of a symmetric matrix stands."""
+
+ENOUGH = 25_000
+"""Points that normals are computed from, about."""
+
 FINEST = 1024
 """Cells along each side for thinning, at most."""
 
@@ -54,11 +61,10 @@ def normals(xyz: Floats, at: Floats) -> Floats:
     Returns:
         `[place, 3]`.
     """
-    summed = _spread(_moments(xyz))
-    moments = _read(summed, at)
-    mass = np.maximum(moments[:, :1], 1e-9)
-    mean, square = moments[:, 1:4] / mass, moments[:, 4:] / mass
-    covariance = square.reshape(-1, 3, 3) - mean[:, :, None] * mean[:, None, :]
+    moments = _read(_spread(_moments(xyz[:: 1 + len(xyz) // ENOUGH])), at)
+    moments /= np.maximum(moments[:, :1], 1e-9)
+    mean, square = moments[:, 1:4], moments[:, 4:][:, SQUARE]
+    covariance = square - mean[:, :, None] * mean[:, None, :]
     return np.linalg.eigh(covariance)[1][:, :, 0]
 
 
@@ -68,21 +74,23 @@ def _cells(xyz: Floats) -> Floats:
 
 
 def _moments(xyz: Floats) -> Floats:
-    """`[moment, cell]`: 1, x, y, z, xx, xy, xz, yx, ... summed over the points of each cell."""
+    """`[i, j, k, moment]`: 1, x, y, z, xx, xy, xz, yy, yz, zz, summed over each cell's points."""
     side = GRID + 2
     i, j, k = np.rint(_cells(xyz)).astype(np.int64).T
-    products = (xyz[:, :, None] * xyz[:, None, :]).reshape(len(xyz), 9)
-    values = np.concatenate([np.ones((len(xyz), 1)), xyz, products], axis=1)
     where = (i * side + j) * side + k
-    counted = [np.bincount(where, column, minlength=side**3) for column in values.T]
-    return np.stack(counted).astype(np.float64)
+    values = [np.ones(len(xyz)), *xyz.T, *(xyz[:, a] * xyz[:, b] for a, b in PAIRS)]
+    counted = [np.bincount(where, value, minlength=side**3) for value in values]
+    return np.stack(counted, axis=1).astype(np.float64).reshape(side, side, side, -1)
 
 
-def _spread(moments: Floats) -> Floats:
+def _spread(grid: Floats) -> Floats:
     """Adds to each cell its neighbours along every axis, with weights 1, 2, 1."""
-    grid = moments.reshape(-1, GRID + 2, GRID + 2, GRID + 2)
-    for axis in (1, 2, 3):
-        grid = 2 * grid + np.roll(grid, 1, axis) + np.roll(grid, -1, axis)
+    for axis in range(3):
+        spread = 2 * grid
+        low, high = np.moveaxis(spread, axis, 0)[:-1], np.moveaxis(spread, axis, 0)[1:]
+        low += np.moveaxis(grid, axis, 0)[1:]
+        high += np.moveaxis(grid, axis, 0)[:-1]
+        grid = spread
     return grid
 
 
@@ -91,9 +99,9 @@ def _read(grid: Floats, at: Floats) -> Floats:
     cells = _cells(at)
     low = np.minimum(cells.astype(np.int64), GRID)
     part = cells - low
-    found = np.zeros((len(at), len(grid)))
+    found = np.zeros((len(at), grid.shape[-1]))
     for corner in itertools.product((0, 1), repeat=3):
         weight = np.prod(np.where(corner, part, 1 - part), axis=1)
         i, j, k = (low + corner).T
-        found += weight[:, None] * grid[:, i, j, k].T
+        found += weight[:, None] * grid[i, j, k]
     return found

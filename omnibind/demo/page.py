@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-from torch import Tensor
-
-__all__ = ["cosines", "write_page"]
+__all__ = ["write_page"]
 
 PARTS = ("page.css", "shapes.js", "heatmap.js", "page.js")
 
@@ -38,12 +33,6 @@ def write_page(path: Path, shown: Mapping[str, Any]) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(page, encoding="utf-8")
     part.replace(path)
-
-
-def cosines(rows: Float[Tensor, "item joint"]) -> str:
-    """The cosine of each item with each, as base64 of 16-bit integers, 32767 for 1."""
-    table = (rows @ rows.T).clamp(-1, 1).double().numpy()
-    return b64encode(np.rint(table * 32767).astype("<i2").tobytes()).decode()
 
 
 def _for_script(shown: Mapping[str, Any] | Sequence[Any]) -> str:

@@ -129,7 +129,7 @@ def _check(queries: Tensor, candidates: Tensor, relevant: Tensor) -> None:
 
 
 def _unit(rows: Float[Tensor, "item dim"]) -> Float[Tensor, "item dim"]:
-    return F.normalize(rows.float(), dim=-1).cpu()
+    return F.normalize(rows.detach().float(), dim=-1).cpu()
 
 
 def _ranked(
