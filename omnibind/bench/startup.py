@@ -61,9 +61,7 @@ def measure(runs: int = 9) -> tuple[Timing, ...]:
 
 def _time(name: str, arguments: tuple[str, ...]) -> float:
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     elapsed = time.perf_counter() - started
     if done.returncode:
         raise SetupError(

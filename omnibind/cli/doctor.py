@@ -41,15 +41,13 @@ def _print(health: Health) -> None:
     print_table(["plugin", "version"], health.plugins.items())
     print()
     print_table(
-        ["recipe", "space", "file for", "on this machine"],
+        ["space", ">files", "not on this machine yet"],
         [
-            (recipe, found.file.space, found.file.purpose, found.path or "not yet")
-            for recipe, files in health.weights.items()
-            for found in files
+            (name, len(files), ", ".join(f.file.purpose for f in files if f.path is None) or "-")
+            for name, files in health.weights.items()
         ],
     )
-    lacking = [r for r, files in health.weights.items() if any(f.path is None for f in files)]
-    for recipe in lacking:
+    for recipe in health.not_whole:
         talk(f"`omnibind fetch {recipe}` gets the files that are not here yet")
     for failure in health.failures:
         print(f"\nfailed plugin: {failure.name} ({failure.distribution}), at {failure.stage}")

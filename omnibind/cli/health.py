@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import omnibind
 from omnibind.cli.files import FoundFile, look
-from omnibind.cli.recipe_facts import files_of
+from omnibind.cli.recipe_facts import files_of_space
 from omnibind.plugins import Failure, Registry
 from omnibind.weights import cache_folder
 
@@ -52,7 +52,8 @@ class Health:
         optional: optional library -> version, or what it would be good for.
         plugins: plugin -> version.
         failures: plugins that were left out.
-        weights: recipe -> its files.
+        weights: space -> its files.
+        not_whole: recipes that lack a file.
         problems: what must be mended, one sentence each.
     """
 
@@ -63,12 +64,14 @@ class Health:
     plugins: dict[str, str]
     failures: tuple[Failure, ...]
     weights: dict[str, tuple[FoundFile, ...]]
+    not_whole: tuple[str, ...]
     problems: tuple[str, ...]
 
 
 def examine(known: Registry) -> Health:
     """Looks at everything; downloads and changes nothing."""
     libraries = {name: _version(name) for name in NEEDED}
+    weights = {name: look([*files_of_space(space)]) for name, space in known.spaces.items()}
     devices, trouble = _devices()
     problems = [f"{name} is not installed: pip install {name}" for name in NEEDED
                 if libraries[name] is None]  # fmt: skip
@@ -86,7 +89,12 @@ def examine(known: Registry) -> Health:
         optional={name: _version(name) or f"missing; {use}" for name, use in OPTIONAL.items()},
         plugins={plugin.name: plugin.version for plugin in known.plugins},
         failures=tuple(known.failures),
-        weights={n: look(files_of(known, recipe)) for n, recipe in known.recipes.items()},
+        weights=weights,
+        not_whole=tuple(
+            name
+            for name, recipe in known.recipes.items()
+            if any(file.path is None for space in recipe.spaces for file in weights.get(space, ()))
+        ),
         problems=tuple(problems),
     )
 

@@ -21,9 +21,9 @@ def new_plugin(
     as_json: AsJson = False,
 ) -> None:
     """Write a plugin that passes its tests at once."""
-    made = render(name, folder)
+    written = render(name, folder)
     if as_json:
-        print_json({"folder": made})
+        print_json({"folder": written[0].parent, "files": written})
     else:
-        print(made)
-        talk(f"next: pip install -e '{made}[test]' && pytest {made}")
+        print(*written, sep="\n")
+        talk(f"next: pip install -e '{written[0].parent}[test]' && pytest {written[0].parent}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from omnibind.plugins import Registry
 from omnibind.specs import EncoderSpec, Recipe, SpaceSpec
 
-__all__ = ["RecipeFacts", "WeightsFile", "add_up", "files_of", "find_recipe"]
+__all__ = ["RecipeFacts", "WeightsFile", "add_up", "files_of", "files_of_space", "find_recipe"]
 
 BYTES_AT_BF16 = 2
 
@@ -81,7 +81,7 @@ def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:
         params=params,
         bytes_at_bf16=params * BYTES_AT_BF16,
         flops_per_item=flops,
-        licences=tuple(dict.fromkeys(space.licence for space in spaces)),
+        licences=_each_once(space.licence for space in spaces),
         commercial_use=_permitted([space.commercial_use for space in spaces]),
     )
 
@@ -91,21 +91,27 @@ def files_of(known: Registry, recipe: Recipe) -> tuple[WeightsFile, ...]:
     found: dict[str, WeightsFile] = {}
     for name in recipe.spaces:
         if name in known.spaces:
-            for file in _files_of_space(known.spaces[name], recipe.backbone):
+            for file in files_of_space(known.spaces[name], [recipe.backbone]):
                 found.setdefault(file.reference, file)
     return tuple(found.values())
 
 
-def _files_of_space(space: SpaceSpec, backbone: str) -> Iterator[WeightsFile]:
+def files_of_space(
+    space: SpaceSpec, backbones: Collection[str] | None = None
+) -> Iterator[WeightsFile]:
+    """Every file that a space needs; its projectors onto these backbones, or all of them."""
     for modality, encoder in space.encoders.items():
         for reference in encoder.weights:
             yield WeightsFile(space=space.name, purpose=f"{modality} weights", reference=reference)
         for asset, reference in encoder.assets.items():
             yield WeightsFile(space=space.name, purpose=f"{modality} {asset}", reference=reference)
-    if backbone in space.projectors:
-        yield WeightsFile(
-            space=space.name, purpose="projector", reference=space.projectors[backbone]
-        )
+    for backbone, reference in space.projectors.items():
+        if backbones is None or backbone in backbones:
+            yield WeightsFile(space=space.name, purpose="projector", reference=reference)
+
+
+def _each_once(licences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part for one in licences for part in one.split(" AND ")))
 
 
 def _permitted(answers: list[bool | None]) -> bool | None:

@@ -25,7 +25,8 @@ __all__ = ["Facts", "Table", "facts_of", "parts_folder", "read_table", "table_of
 
 FORMAT = 1
 UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, TypeError, pa.ArrowException, BadZipFile, SafetensorError
+    OSError, EOFError, ValueError, KeyError, TypeError,
+    pa.ArrowException, BadZipFile, SafetensorError,
 )  # fmt: skip
 
 

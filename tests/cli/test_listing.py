@@ -64,7 +64,7 @@ def test_doctor_names_versions_devices_and_weights_that_are_not_here(omnibind):
     assert ran.code == 0
     assert "torch " in ran.out
     assert "cpu: " in ran.out
-    assert "not yet" in ran.out
+    assert "text weights, image weights, audio weights" in ran.out
     assert "`omnibind fetch toys` gets" in ran.err
 
 
@@ -72,9 +72,10 @@ def test_doctor_speaks_json(omnibind):
     found = json.loads(omnibind("doctor", "--json").out)
     assert found["problems"] == []
     assert found["plugins"]["toybind"] == "1.0"
-    here = {f["file"]["purpose"]: f["path"] for f in found["weights"]["toys"]}
+    here = {f["file"]["purpose"]: f["path"] for f in found["weights"]["toy-nc"]}
     assert here["projector"].endswith("toy-nc.safetensors")
     assert here["text weights"] is None
+    assert found["not_whole"] == ["toys"]
 
 
 def test_fetch_lists_what_it_could_not_get_and_ends_with_2(omnibind):
