@@ -77,7 +77,7 @@ const Shapes = (() => {
         if (nz < 0) { nx = -nx; ny = -ny; nz = -nz; }
         const lit = Math.max(0, nx * LIGHT[0] + ny * LIGHT[1] + nz * LIGHT[2]);
         const light = (0.42 + 0.14 * ny + 0.62 * lit) * Math.exp(-2.6 * hidden);
-        const rim = 26 * (1 - nz) * (1 - nz) + 10 * lit;
+        const rim = 30 * (1 - nz) * (1 - nz) + 20 * lit;
         const base = rgb ? 3 * i : -1;
         for (let k = 0; k < 3; k++) out[4 * at + k] = (base < 0 ? CLAY[k] : rgb[base + k]) * light + rim;
         out[4 * at + 3] = 255;
