@@ -107,6 +107,13 @@ def test_progress_counts_every_item(media, model, tmp_path):
     assert seen == [(n, 12) for n in range(1, 13)]
 
 
+def test_the_page_is_shown_in_a_browser_when_asked(media, model, tmp_path, monkeypatch):
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    page = run(media, tmp_path / "demo.html", recipe=model, open_browser=True).page
+    assert shown == [page.as_uri()]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
