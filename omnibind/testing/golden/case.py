@@ -31,6 +31,7 @@ Run = Callable[[Facts, Path, State, State], Mapping[str, Tensor]]
 OWN: Mapping[str, str] = {
     "joint": "omnibind.testing.golden.joint:run_joint",
     "projector-head": "omnibind.testing.golden.joint:run_head",
+    "resampling": "omnibind.testing.golden.resampling:run",
 }
 """The cases of omnibind's own networks; those of spaces come with their plugins."""
 

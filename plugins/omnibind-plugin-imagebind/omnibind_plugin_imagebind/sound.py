@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from torchaudio.compliance.kaldi import fbank
 from torchaudio.functional import resample
 
-from omnibind.media.audio import MAX_STEPS, Audio
+from omnibind.media.audio import Audio
 
 __all__ = ["CLIP", "RATE", "official_clips", "resampled", "spectrogram", "windows"]
 
@@ -20,6 +20,8 @@ FRAME, BANDS, FRAMES = 400, 128, 204
 MEAN, STD = -4.268, 9.138
 SLACK = RATE // 2
 MOST_WINDOWS = 30
+MAX_STEPS = 1000
+"""Above this, torchaudio's kernel for a ratio of two rates would take gigabytes."""
 
 
 def resampled(sound: Audio) -> Tensor:
