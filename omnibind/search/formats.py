@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,13 +23,27 @@ from safetensors.numpy import save
 
 from omnibind.errors import SetupError
 
-__all__ = ["ENDINGS", "Batch", "Format", "atomically", "format_of", "rows_of", "schema_of"]
+__all__ = [
+    "ENDINGS",
+    "Batch",
+    "Format",
+    "atomically",
+    "batch_of",
+    "format_of",
+    "rows_of",
+    "schema_of",
+]
 
 Batch = Any
 """A `pyarrow.RecordBatch`; pyarrow has no types that a checker could read."""
 Schema = Any
 FACTS = "omnibind"
 GROUP_ROWS = 8192
+WORDS = ("source", "modality", "state", "weights.key_value.key")
+PARQUET: dict[str, Any] = {  # numbers neither repeat nor shrink
+    "use_dictionary": ["modality", "weights.key_value.key"],
+    "compression": dict.fromkeys(WORDS, "snappy"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +74,28 @@ def schema_of(joint_dim: int, facts: str) -> Schema:
         ],
         metadata={FACTS: facts},
     )
+
+
+def batch_of(
+    facts: str,
+    *,
+    ids: Sequence[int],
+    sources: Sequence[str],
+    modalities: Sequence[str],
+    states: Sequence[str],
+    rows: NDArray[np.float32],
+    weights: Sequence[Mapping[str, float]],
+) -> Batch:
+    """Columns as one batch; rows `[item, joint]` are not copied."""
+    schema = schema_of(rows.shape[1], facts)
+    flat = pa.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
+    columns = [
+        pa.array(ids, pa.int64()),
+        *(pa.array(words, pa.string()) for words in (sources, modalities, states)),
+        pa.FixedSizeListArray.from_arrays(flat, type=schema.field("row").type),
+        pa.array([list(one.items()) for one in weights], schema.field("weights").type),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def rows_of(batch: Batch) -> NDArray[np.float32]:
@@ -97,8 +133,7 @@ def atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 
 def _write_parquet(file: IO[bytes], schema: Schema, batches: Iterable[Batch]) -> None:
-    coded: Any = ["modality"]
-    with pq.ParquetWriter(file, schema, use_dictionary=coded) as writer:
+    with pq.ParquetWriter(file, schema, **PARQUET) as writer:
         held: list[Batch] = []
         for batch in batches:
             held.append(batch)
@@ -115,7 +150,8 @@ def _parquet_facts(path: Path) -> str:
 
 def _parquet_batches(path: Path) -> Iterator[Batch]:
     with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(GROUP_ROWS)
+        for group in range(file.num_row_groups):  # `iter_batches` holds several groups at once
+            yield from file.read_row_group(group).to_batches()
 
 
 def _write_npz(file: IO[bytes], schema: Schema, batches: Iterable[Batch]) -> None:
@@ -135,17 +171,15 @@ def _npz_facts(path: Path) -> str:
 
 def _npz_batches(path: Path) -> Iterator[Batch]:
     with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        items = [
-            {"source": source, "modality": modality, "state": state, "weights": json.loads(weights)}
-            for source, modality, state, weights in zip(
-                file["sources"].tolist(),
-                file["modalities"].tolist(),
-                file["states"].tolist(),
-                file["weights"].tolist(),
-                strict=True,
-            )
-        ]
-        yield from _from_memory(str(file["facts"]), file["rows"], file["ids"], items)
+        yield batch_of(
+            str(file["facts"]),
+            ids=file["ids"].tolist(),
+            sources=file["sources"].tolist(),
+            modalities=file["modalities"].tolist(),
+            states=file["states"].tolist(),
+            rows=file["rows"],
+            weights=[json.loads(weights) for weights in file["weights"].tolist()],
+        )
 
 
 def _write_safetensors(file: IO[bytes], schema: Schema, batches: Iterable[Batch]) -> None:
@@ -163,9 +197,16 @@ def _safetensors_facts(path: Path) -> str:
 def _safetensors_batches(path: Path) -> Iterator[Batch]:
     with safe_open(path, framework="numpy") as file:
         lines = file.get_tensor("items").tobytes().decode().splitlines()
-        facts = (file.metadata() or {})[FACTS]
-        rows, ids = file.get_tensor("rows"), file.get_tensor("ids")
-    yield from _from_memory(facts, rows, ids, [json.loads(line) for line in lines])
+        items: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        yield batch_of(
+            (file.metadata() or {})[FACTS],
+            ids=file.get_tensor("ids").tolist(),
+            sources=[item["source"] for item in items],
+            modalities=[item["modality"] for item in items],
+            states=[item["state"] for item in items],
+            rows=file.get_tensor("rows"),
+            weights=[item["weights"] for item in items],
+        )
 
 
 def _in_memory(
@@ -180,19 +221,6 @@ def _in_memory(
         item["weights"] = dict(item["weights"])
     ids = [i for one in held for i in one.column("id").to_pylist()]
     return rows.astype(np.float32), np.array(ids, dtype=np.int64), items
-
-
-def _from_memory(
-    facts: str, rows: NDArray[np.float32], ids: NDArray[np.int64], items: list[dict[str, Any]]
-) -> Iterator[Batch]:
-    schema = schema_of(rows.shape[1], facts)
-    arrays = [
-        pa.array(ids),
-        *(pa.array([i[n] for i in items], pa.string()) for n in ("source", "modality", "state")),
-        pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1]),
-        pa.array([list(i["weights"].items()) for i in items], schema.field("weights").type),
-    ]
-    yield from pa.Table.from_arrays(arrays, schema=schema).to_batches(GROUP_ROWS)
 
 
 def _facts_in(schema: Schema) -> str:

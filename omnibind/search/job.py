@@ -12,15 +12,14 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from omnibind.errors import SetupError
 from omnibind.search.binding import refuse_other
-from omnibind.search.formats import atomically, format_of, schema_of
+from omnibind.search.formats import atomically, batch_of, format_of, schema_of
 from omnibind.search.sources import Key, Source, key_of
 from omnibind.search.table import Facts, facts_of, parts_folder, table_of
 
@@ -129,10 +128,17 @@ class Job:
         lines = "".join(json.dumps(asdict(failed)) + "\n" for failed in part.failures)
         _write_lines(failures_file(self.folder / name), lines)
         facts = replace(self.facts, degraded=tuple(part.degraded))
-        schema = schema_of(self.facts.binding.joint_dim, facts.to_json())
-        batch = pa.RecordBatch.from_pylist(self._records(part), schema)
+        batch = batch_of(
+            facts.to_json(),
+            ids=[self._number(*of) for of in zip(part.sources, part.modalities, strict=True)],
+            sources=[source.name for source in part.sources],
+            modalities=part.modalities,
+            states=[source.state for source in part.sources],
+            rows=part.rows,
+            weights=part.weights,
+        )
         path = self.folder / f"{name}.parquet"
-        atomically(path, lambda file: format_of(path).write(file, schema, [batch]))
+        atomically(path, lambda file: format_of(path).write(file, batch.schema, [batch]))
         self._note_failures(part.failures)
 
     def finish(self) -> int:
@@ -182,24 +188,11 @@ class Job:
         for failed in failures:
             self.failures[key_of(failed.source, failed.state)] = failed
 
-    def _records(self, part: Part) -> list[dict[str, Any]]:
-        records: list[dict[str, Any]] = []
-        columns = zip(part.sources, part.modalities, part.rows, part.weights, strict=True)
-        for source, modality, row, weights in columns:
-            known = self._known.get(source.key)
-            number = known.id if known else self._next_id
-            self._note_row(source.name, source.state, modality, number)
-            records.append(
-                {
-                    "id": number,
-                    "source": source.name,
-                    "modality": modality,
-                    "state": source.state,
-                    "row": row,
-                    "weights": list(weights.items()),
-                }
-            )
-        return records
+    def _number(self, source: Source, modality: str) -> int:
+        known = self._known.get(source.key)
+        number = known.id if known else self._next_id
+        self._note_row(source.name, source.state, modality, number)
+        return number
 
     def _take_lock(self) -> None:
         self._lock = (self.folder / "lock").open("wb")
