@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from omnibind.checkpoint import BoundCheckpoint
+from omnibind.checkpoint import BoundCheckpoint, write_checkpoint
 from omnibind.errors import CheckpointError
+from omnibind.plugins import registry
 from omnibind.plugins.published import BASE, FULL, IMAGEBIND, LARGE
 from omnibind.projectors import HeadEnsemble
 from omnibind.routers import Router
 from omnibind.specs import Recipe
+from omnibind.weights import read_state
 
-__all__ = ["Layout", "convert", "ensemble", "layout_of"]
+__all__ = ["Layout", "convert", "convert_file", "ensemble", "layout_of"]
 
 HEADS = 7
 LETTERS = {"audio": "A", "image": "V", "points": "P", "text": "T"}
@@ -122,6 +126,19 @@ def convert(
         routers={modality: _router(layout, modality, whole) for modality in LETTERS},
         facts=facts,
     )
+
+
+def convert_file(file: Path, out: Path, *, fill_from: Path | None = None) -> Mapping[str, Any]:
+    """Converts a published file into the folder of a bound checkpoint; returns its facts.
+
+    Raises:
+        WeightsError: a file that cannot be read, or a pickle that wants more than tensors.
+        CheckpointError: a file of no known layout, or with missing or unexpected keys.
+    """
+    other = read_state(fill_from) if fill_from else None
+    checkpoint = convert(read_state(file), fill_from=other)
+    write_checkpoint(checkpoint, out, registry().spaces)
+    return checkpoint.facts
 
 
 def _lacking(layout: Layout, state: Mapping[str, Tensor]) -> dict[str, list[int]]:
