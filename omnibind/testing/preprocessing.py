@@ -53,13 +53,22 @@ def thread_safe(subject: Subject) -> Iterator[Fault]:
 
 def leaves_the_item_alone(subject: Subject) -> Iterator[Fault]:
     """The item, and the resampled sound that encoders share, are not written to."""
+    modality = registry().modalities.get(subject.spec.modality)
+    if modality is None:
+        yield subject.fault(
+            "its modality is there",
+            f"no installed plugin provides {subject.spec.modality!r}",
+            "pip install -e . the plugin that brings it in provide_modalities",
+        )
+        return
+    digest = resolve(modality.digest)
     for number, item in enumerate(subject.media):
         watched = _Watched(item.waveform, item.rate) if isinstance(item, Audio) else item
-        before = _digest(subject.spec.modality, watched)
+        before = digest(watched)
         preprocess(subject.encoder, watched)
         handed = watched.handed if isinstance(watched, _Watched) else []
         intact = all(torch.equal(tensor, copy) for tensor, copy in handed)
-        if not intact or _digest(subject.spec.modality, watched) != before:
+        if not intact or digest(watched) != before:
             yield subject.fault(
                 "preprocess changes nothing in the item, which other encoders read too",
                 f"item {number} is another one afterwards",
@@ -97,10 +106,6 @@ class _Watched(Audio):
         wave = super().mono(rate)
         self.handed.append((wave, wave.clone()))
         return wave
-
-
-def _digest(modality: str, item: Any) -> bytes:
-    return resolve(registry().modality(modality).digest)(item)
 
 
 def _is_plain(value: Any) -> bool:

@@ -66,9 +66,10 @@ class Random(Good):
         return {**super().preprocess(media), "noise": torch.rand(3)}
 
 
-class Dropout(Good):
+class Noisy(Good):
     def forward(self, batch):
-        return F.normalize(F.dropout(super().forward(batch), training=True), dim=-1)
+        rows = super().forward(batch)
+        return F.normalize(rows + 0.1 * torch.rand_like(rows), dim=-1)
 
 
 class NumpyWeights(Good):
@@ -266,7 +267,7 @@ BROKEN: dict[type, dict[str, str]] = {
     NotANumber: {SHAPE: "guard divisions", UNIT: "", REPEAT: "", BATCH: ""},
     NotUnit: {UNIT: r"norms from 2 to 2[\s\S]*normalize"},
     Random: {REPEAT: "no random crops", THREADS: "", APART: "", SEED: ""},
-    Dropout: {REPEAT: "nn.Dropout", BATCH: ""},
+    Noisy: {REPEAT: "nn.Dropout", BATCH: ""},
     NumpyWeights: {SEED: "torch's own generator"},
     Centred: {BATCH: "no statistics over the batch"},
     OfDifferentLength: {SHAPE: "pad in collate", UNIT: "", BATCH: "", MOVES: ""},
@@ -298,6 +299,16 @@ def test_an_item_that_is_written_to_is_found(kind: type, modality: str) -> None:
     said = failing(Contract(), space_of(kind.__name__, modality))
     assert set(said) == {ITEM}
     assert "no in-place operations" in said[ITEM]
+
+
+class Smelling(Contract):
+    def items(self, modality: str):
+        return ["roses"]
+
+
+def test_a_modality_that_is_not_installed_is_said() -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"pip install -e \."):
+        Smelling().test_preprocess_leaves_the_item_alone(space_of("Good", "smell"))
 
 
 def test_a_list_of_tensors_is_no_sample() -> None:
