@@ -15,12 +15,13 @@ __all__ = ["LIMIT", "Timing", "measure"]
 LIMIT = 0.3
 """What each of them may take at most, in seconds."""
 
+SCRIPT = "import sys; from omnibind.cli import main; sys.exit(main())"  # as pip installs it
 COMMANDS: dict[str, tuple[str, ...]] = {
     "import omnibind": ("-c", "import omnibind"),
-    "omnibind --help": ("-m", "omnibind.cli", "--help"),
-    "omnibind spaces": ("-m", "omnibind.cli", "spaces"),
-    "omnibind plugins": ("-m", "omnibind.cli", "plugins"),
-    "omnibind recipes": ("-m", "omnibind.cli", "recipes"),
+    "omnibind --help": ("-c", SCRIPT, "--help"),
+    "omnibind spaces": ("-c", SCRIPT, "spaces"),
+    "omnibind plugins": ("-c", SCRIPT, "plugins"),
+    "omnibind recipes": ("-c", SCRIPT, "recipes"),
 }
 
 

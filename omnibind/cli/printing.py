@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ __all__ = ["number", "print_json", "print_rich", "print_table", "progress", "tal
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout; cards and other dataclasses become objects."""
+    import json
+
     print(json.dumps(document, indent=1, allow_nan=False, default=_plain))
 
 
@@ -28,6 +29,14 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
     A terminal's width is respected; in a pipe no cell is ever cut or wrapped.
     """
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        print_rich(_drawn(titles, cells))
+    else:
+        print("\n".join(_aligned(titles, cells)))
+
+
+def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -36,8 +45,18 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         right = title.startswith(">")
         table.add_column(title.removeprefix(">"), justify="right" if right else "left")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    print_rich(table)
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    right = [title.startswith(">") for title in titles]
+    lines = [[title.removeprefix(">") for title in titles], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        columns = zip(line, widths, right, strict=True)
+        words = [word.rjust(width) if r else word.ljust(width) for word, width, r in columns]
+        yield "  ".join(words).rstrip()
 
 
 def print_rich(thing: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "pyarrow", "PIL", "pydantic", "rich.markdown", "huggingface_hub", "av")
+HEAVY = ("torch", "numpy", "pyarrow", "PIL", "pydantic", "rich", "huggingface_hub", "av")
 PROBE = """
 import json, sys
 from omnibind.cli import main
