@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import omnibind
 from omnibind.cli.files import FoundFile, look
-from omnibind.cli.recipe_facts import files_of_space
+from omnibind.cli.recipe_facts import files_of, files_of_space
 from omnibind.plugins import Failure, Registry
 from omnibind.weights import cache_folder
 
@@ -72,6 +72,7 @@ def examine(known: Registry) -> Health:
     """Looks at everything; downloads and changes nothing."""
     libraries = {name: _version(name) for name in NEEDED}
     weights = {name: look([*files_of_space(space)]) for name, space in known.spaces.items()}
+    absent = {f.file.reference for files in weights.values() for f in files if f.path is None}
     devices, trouble = _devices()
     problems = [f"{name} is not installed: pip install {name}" for name in NEEDED
                 if libraries[name] is None]  # fmt: skip
@@ -93,7 +94,7 @@ def examine(known: Registry) -> Health:
         not_whole=tuple(
             name
             for name, recipe in known.recipes.items()
-            if any(file.path is None for space in recipe.spaces for file in weights.get(space, ()))
+            if absent & {file.reference for file in files_of(known, recipe)}
         ),
         problems=tuple(problems),
     )

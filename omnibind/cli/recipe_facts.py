@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from omnibind.plugins import Registry
 from omnibind.specs import EncoderSpec, Recipe, SpaceSpec
 
-__all__ = ["RecipeFacts", "WeightsFile", "add_up", "files_of", "files_of_space", "find_recipe"]
+__all__ = [
+    "RecipeFacts",
+    "WeightsFile",
+    "add_up",
+    "files_of",
+    "files_of_space",
+    "find_recipe",
+    "used_encoders",
+]
 
 BYTES_AT_BF16 = 2
 
@@ -24,7 +32,8 @@ class RecipeFacts:
         joint_dim: width of a joint row.
         spaces: cards of its installed spaces.
         missing: names of spaces that no installed plugin provides.
-        encoders: networks by key; two spaces that share one carry the same key.
+        used: each space with each of its encoders that the recipe runs.
+        encoders: these networks by key; two spaces that share one carry the same key.
         params: parameters of all networks.
         bytes_at_bf16: memory for these parameters at 2 bytes each.
         flops_per_item: modality -> operations an item, over all networks of that modality.
@@ -37,6 +46,7 @@ class RecipeFacts:
     joint_dim: int
     spaces: tuple[SpaceSpec, ...]
     missing: tuple[str, ...]
+    used: tuple[tuple[str, EncoderSpec], ...]
     encoders: dict[str, EncoderSpec]
     params: int
     bytes_at_bf16: int
@@ -66,7 +76,8 @@ def find_recipe(known: Registry, name: str) -> Recipe:
 def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:
     """Adds up the installed spaces of a recipe."""
     spaces = tuple(known.spaces[name] for name in recipe.spaces if name in known.spaces)
-    encoders = {e.key: e for space in spaces for e in space.encoders.values()}
+    used = used_encoders(known, recipe)
+    encoders = {encoder.key: encoder for _, encoder in used}
     flops: dict[str, float] = {}
     for encoder in encoders.values():
         flops[encoder.modality] = flops.get(encoder.modality, 0.0) + encoder.flops_per_item
@@ -77,6 +88,7 @@ def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:
         joint_dim=recipe.joint_dim,
         spaces=spaces,
         missing=tuple(name for name in recipe.spaces if name not in known.spaces),
+        used=used,
         encoders=encoders,
         params=params,
         bytes_at_bf16=params * BYTES_AT_BF16,
@@ -86,28 +98,49 @@ def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:
     )
 
 
-def files_of(known: Registry, recipe: Recipe) -> tuple[WeightsFile, ...]:
-    """Every file that the installed spaces of a recipe need, each reference once."""
-    found: dict[str, WeightsFile] = {}
-    for name in recipe.spaces:
-        if name in known.spaces:
-            for file in files_of_space(known.spaces[name], [recipe.backbone]):
-                found.setdefault(file.reference, file)
+def used_encoders(known: Registry, recipe: Recipe) -> tuple[tuple[str, EncoderSpec], ...]:
+    """Space and encoder, for each that a slot or a router of its modality names."""
+    found: dict[tuple[str, str], tuple[str, EncoderSpec]] = {}
+    for modality, slots in recipe.slots.items():
+        named = [part for slot in slots for part in slot.parts]
+        for name in [*named, *recipe.router_inputs.get(modality, ())]:
+            space = known.spaces.get(name)
+            if space and modality in space.encoders:
+                found[name, modality] = name, space.encoders[modality]
     return tuple(found.values())
 
 
-def files_of_space(
-    space: SpaceSpec, backbones: Collection[str] | None = None
-) -> Iterator[WeightsFile]:
-    """Every file that a space needs; its projectors onto these backbones, or all of them."""
-    for modality, encoder in space.encoders.items():
-        for reference in encoder.weights:
-            yield WeightsFile(space=space.name, purpose=f"{modality} weights", reference=reference)
-        for asset, reference in encoder.assets.items():
-            yield WeightsFile(space=space.name, purpose=f"{modality} {asset}", reference=reference)
-    for backbone, reference in space.projectors.items():
-        if backbones is None or backbone in backbones:
-            yield WeightsFile(space=space.name, purpose="projector", reference=reference)
+def files_of(known: Registry, recipe: Recipe) -> tuple[WeightsFile, ...]:
+    """Every file that a recipe needs of its installed spaces, each reference once."""
+    found: dict[str, WeightsFile] = {}
+    for space, encoder in used_encoders(known, recipe):
+        projectors = known.spaces[space].projectors
+        files = [*files_of_encoder(space, encoder), *_projectors(space, projectors, recipe)]
+        for file in files:
+            found.setdefault(file.reference, file)
+    return tuple(found.values())
+
+
+def files_of_space(space: SpaceSpec) -> Iterator[WeightsFile]:
+    """Every file that a space names, whoever needs it."""
+    for encoder in space.encoders.values():
+        yield from files_of_encoder(space.name, encoder)
+    for reference in space.projectors.values():
+        yield WeightsFile(space=space.name, purpose="projector", reference=reference)
+
+
+def files_of_encoder(space: str, encoder: EncoderSpec) -> Iterator[WeightsFile]:
+    """Its weights, then its assets."""
+    for reference in encoder.weights:
+        yield WeightsFile(space=space, purpose=f"{encoder.modality} weights", reference=reference)
+    for asset, reference in encoder.assets.items():
+        yield WeightsFile(space=space, purpose=f"{encoder.modality} {asset}", reference=reference)
+
+
+def _projectors(space: str, projectors: Mapping[str, str], recipe: Recipe) -> Iterator[WeightsFile]:
+    if recipe.backbone in projectors:
+        reference = projectors[recipe.backbone]
+        yield WeightsFile(space=space, purpose="projector", reference=reference)
 
 
 def _each_once(licences: Iterable[str]) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ import typer
 
 from omnibind.cli.options import NO_OTHER_HELP, AsJson, Context, Help
 from omnibind.cli.printing import number, print_json, print_table, talk
-from omnibind.cli.recipe_facts import RecipeFacts, add_up, find_recipe
+from omnibind.cli.recipe_facts import BYTES_AT_BF16, RecipeFacts, add_up, find_recipe
 from omnibind.cli.spaces import permitted
 from omnibind.plugins import registry
-from omnibind.specs import Recipe
+from omnibind.specs import EncoderSpec, Recipe, SpaceSpec
 
 app = typer.Typer(invoke_without_command=True, context_settings=NO_OTHER_HELP)
 
@@ -60,24 +60,11 @@ def show(
 
 
 def _print(facts: RecipeFacts) -> None:
+    spaces = {space.name: space for space in facts.spaces}
     print_table(
         ["space", "modality", "encoder", ">params", ">FLOPs/item", ">bf16", "licence",
          "commercial", "training data"],
-        [
-            (
-                space.name,
-                modality,
-                encoder.key,
-                number(encoder.params),
-                number(encoder.flops_per_item),
-                number(2 * encoder.params) + "B",
-                space.licence,
-                permitted(space.commercial_use),
-                space.training_data,
-            )
-            for space in facts.spaces
-            for modality, encoder in space.encoders.items()
-        ],
+        [_row(spaces[name], encoder) for name, encoder in facts.used],
     )  # fmt: skip
     print()
     flops = ", ".join(f"{number(f)} {m}" for m, f in facts.flops_per_item.items())
@@ -95,6 +82,20 @@ def _print(facts: RecipeFacts) -> None:
     )
     if facts.missing:
         talk(f"warning: not installed: {', '.join(facts.missing)}")
+
+
+def _row(space: SpaceSpec, encoder: EncoderSpec) -> tuple[object, ...]:
+    return (
+        space.name,
+        encoder.modality,
+        encoder.key,
+        number(encoder.params),
+        number(encoder.flops_per_item),
+        number(BYTES_AT_BF16 * encoder.params) + "B",
+        space.licence,
+        permitted(space.commercial_use),
+        space.training_data,
+    )
 
 
 def _as_json(facts: RecipeFacts) -> dict[str, object]:

@@ -52,7 +52,7 @@ def test_it_equals_sorting_everything(tmp_path_factory, seed, count, top):
 
 
 def test_equal_rows_come_in_the_order_of_their_ids(tmp_path):
-    rows = np.repeat(unit(np.ones((1, 4))), 20_000, axis=0)  # several batches
+    rows = np.repeat(unit(np.ones((1, 4))), 9_000, axis=0)  # several batches
     table = written(tmp_path / "rows.parquet", rows)
     assert [hit.id for hit in nearest(table, rows[:1], 5)[0]] == [0, 1, 2, 3, 4]
 
