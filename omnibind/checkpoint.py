@@ -12,20 +12,23 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from omnibind.binder import Binder
 from omnibind.errors import CheckpointError
-from omnibind.projectors import Projector, read_projector, write_projector
+from omnibind.projectors import HeadEnsemble, Projector, read_projector, write_projector
 from omnibind.routers import Router
-from omnibind.specs import Recipe, Slot, SpaceSpec
+from omnibind.specs import Recipe, Size, Slot, SpaceSpec
+from omnibind.weights.build import seeded
 from omnibind.weights.references import checksum
 
-__all__ = ["BoundCheckpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["BoundCheckpoint", "random_checkpoint", "read_checkpoint", "write_checkpoint"]
 
 FORMAT = 1
 
@@ -53,6 +56,38 @@ class BoundCheckpoint:
         chosen = set(self.projectors if spaces is None else spaces)
         projectors = {name: p for name, p in self.projectors.items() if name in chosen}
         return Binder(self.recipe, projectors, self.routers, self.priors).eval()
+
+
+def random_checkpoint(
+    recipe: Recipe, spaces: Mapping[str, SpaceSpec], *, size: Size = "full"
+) -> BoundCheckpoint:
+    """Seeded random projectors and routers for a recipe: for benchmarks, never for results.
+
+    Args:
+        recipe: which projectors and routers there are.
+        spaces: cards, for widths; a space without one has no projector, and a router that
+            reads it is left out.
+        size: `tiny` has heads of toy width.
+    """
+    hidden = recipe.hidden if size == "full" else min(recipe.hidden, 32)
+
+    def heads(name: str) -> nn.Module:
+        count = len(recipe.heads)
+        return HeadEnsemble([name], spaces[name].dim, recipe.joint_dim, heads=count, hidden=hidden)
+
+    def router(modality: str) -> nn.Module:
+        width = sum(spaces[name].dim for name in recipe.router_inputs[modality])
+        slots = [slot.name for slot in recipe.slots[modality]]
+        return Router(width, slots, temperature=recipe.temperature.get(modality, 1.0))
+
+    named = [name for name in recipe.spaces if name in spaces and name != recipe.backbone]
+    routed = [m for m, names in recipe.router_inputs.items() if all(n in spaces for n in names)]
+    return BoundCheckpoint(
+        recipe=recipe,
+        projectors={n: cast("Projector", seeded(partial(heads, n), n, 0).eval()) for n in named},
+        routers={m: cast("Router", seeded(partial(router, m), m, 0).eval()) for m in routed},
+        facts={"origin": "random: seeded initial values, nothing learned"},
+    )
 
 
 def write_checkpoint(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnibind.binder import Binder, BoundRows
-from omnibind.checkpoint import BoundCheckpoint, read_checkpoint
+from omnibind.checkpoint import BoundCheckpoint, random_checkpoint, read_checkpoint
 from omnibind.engine import Engine, Item, recognise, shared_engine
 from omnibind.engine.items import short_name
 from omnibind.errors import ItemError, ItemFailure, MediaError, RecipeError, UnknownNameError
@@ -229,17 +229,19 @@ def load(
         CheckpointError, WeightsError: files that are missing, damaged or do not fit.
     """
     known = known or registry()
-    checkpoint = _checkpoint(name, known)
+    checkpoint = _checkpoint(name, known, size, weights)
     spaces = _spaces(checkpoint.recipe, known, commercial_only=commercial_only, without=without)
     engine = engine or shared_engine(device=device, size=size, weights=weights)
     binder = checkpoint.binder(space.name for space in spaces)
     return Embedder(binder, spaces, engine, known)
 
 
-def _checkpoint(name: str | Path, known: Registry) -> BoundCheckpoint:
+def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights) -> BoundCheckpoint:
     if isinstance(name, Path) or Path(name).is_dir():
         return read_checkpoint(Path(name))
     recipe = known.recipe(name)
+    if weights == "random" or size == "tiny":
+        return random_checkpoint(recipe, known.spaces, size=size)
     projectors: dict[str, Projector] = {}
     for space in recipe.spaces:
         card = known.spaces.get(space)

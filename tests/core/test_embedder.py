@@ -18,6 +18,7 @@ from omnibind.embedder import Embedder
 from omnibind.engine import Engine
 from omnibind.errors import ItemError, MediaError, RecipeError, UnknownNameError
 from omnibind.plugins import Registry
+from omnibind.plugins.published import BASE
 from omnibind.projectors import HeadEnsemble
 from omnibind.routers import Router
 from omnibind.specs import Recipe, Slot, SpaceSpec
@@ -144,7 +145,7 @@ def test_an_unknown_modality_is_refused(model: Embedder) -> None:
 def test_compare_gives_the_cosine_of_every_pair(model: Embedder) -> None:
     a, b = model.embed(["a cat", "a dog"]), model.embed([(CLOUD, None)])
     assert torch.equal(model.compare(["a cat", "a dog"], [(CLOUD, None)]), a.rows @ b.rows.T)
-    assert torch.equal(model.compare(a, b.rows), a.rows @ b.rows.T)
+    assert torch.allclose(model.compare(a, b.rows), a.rows @ b.rows.T, atol=1e-6)
     assert model.compare(a, a).diagonal().allclose(torch.ones(2))
 
 
@@ -222,3 +223,21 @@ def test_a_bound_checkpoint_is_loaded_by_its_folder(
         .rows,
         found.rows,
     )
+
+
+def test_random_weights_bind_every_space_of_a_published_recipe(engine: Engine) -> None:
+    spaces = [toy_space(name, dim=6, modalities=("text", "image")) for name in BASE.spaces]
+    known = toy_registry(*spaces, BASE)
+    model = omnibind.load("base", engine=engine, known=known, weights="random", size="tiny")
+    found = model.embed(["a cat"])
+    assert (found.rows.shape, found.degraded) == ((1, 1536), ())
+    again = omnibind.load("base", engine=engine, known=known, weights="random", size="tiny")
+    assert torch.equal(again.embed(["a cat"]).rows, found.rows)
+
+
+def test_a_router_whose_inputs_are_not_installed_is_left_out(engine: Engine) -> None:
+    spaces = [toy_space(n, dim=6, modalities=("text",)) for n in BASE.spaces if "wavcaps" not in n]
+    known = toy_registry(*spaces, BASE)
+    with pytest.warns(UserWarning, match="wavcaps-pt"):
+        model = omnibind.load("base", engine=engine, known=known, weights="random", size="tiny")
+    assert "router:text" in model.embed(["a cat"]).degraded
