@@ -47,7 +47,9 @@ class Engine:
 
     Args:
         device: `auto` takes the first GPU, else the CPU.
-        size, weights, seed: how encoders are built (see `omnibind.weights.build_encoder`).
+        size: `full`, or `tiny` for tests.
+        weights: `official`, or `random` (see `omnibind.weights.build_encoder`).
+        seed: of random weights.
         workers: threads that decode and preprocess; the number of processors by default.
         batch_size: items an encoder sees at once.
         cache: rows of content seen before; None keeps none.
