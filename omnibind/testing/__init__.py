@@ -2,6 +2,6 @@
 
 from omnibind.testing import samples
 from omnibind.testing.contract import SpaceContract
-from omnibind.testing.toyspace import toy_recipe, toy_registry, toy_space, with_files
+from omnibind.testing.toyspace import ToySpace, toy_recipe, toy_registry, with_files
 
-__all__ = ["SpaceContract", "samples", "toy_recipe", "toy_registry", "toy_space", "with_files"]
+__all__ = ["SpaceContract", "ToySpace", "samples", "toy_recipe", "toy_registry", "with_files"]

@@ -1,6 +1,6 @@
 """Toy spaces, recipes and registries, made in the process: no entry points, nothing installed.
 
-a, b = toy_space("a"), toy_space("b", modalities=["text", "audio"])
+a, b = ToySpace("a"), ToySpace("b", modalities=["text", "audio"])
 model = omnibind.load("toys", size="tiny", known=toy_registry(a, b, toy_recipe("toys", [a, b])))
 """
 
@@ -21,12 +21,12 @@ from omnibind.testing.toys import FEATURES, WIDTHS
 from omnibind.weights import build_encoder
 from omnibind.weights.build import seeded
 
-__all__ = ["toy_recipe", "toy_registry", "toy_space", "with_files"]
+__all__ = ["ToySpace", "toy_recipe", "toy_registry", "with_files"]
 
 Card = Modality | SpaceSpec | Recipe | Dataset | Command
 
 
-def toy_space(
+def ToySpace(
     name: str,
     *,
     dim: int = 8,
@@ -35,7 +35,7 @@ def toy_space(
     licence: str = "CC0-1.0",
     commercial_use: bool | None = True,
 ) -> SpaceSpec:
-    """The card of a toy space; its encoders have random weights.
+    """The card (a `SpaceSpec`) of a toy space; its encoders have random weights.
 
     Args:
         name: of the space.

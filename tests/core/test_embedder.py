@@ -22,7 +22,7 @@ from omnibind.plugins.published import BASE
 from omnibind.projectors import HeadEnsemble
 from omnibind.routers import Router
 from omnibind.specs import Recipe, Slot, SpaceSpec
-from omnibind.testing import toy_registry, toy_space, with_files
+from omnibind.testing import ToySpace, toy_registry, with_files
 
 PICTURE = np.arange(48 * 32 * 3, dtype=np.uint8).reshape(48, 32, 3)
 SOUND = (np.sin(np.arange(8000) / 20) * 20_000).astype(np.int16)
@@ -40,9 +40,9 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     folder = tmp_path_factory.mktemp("toys")
-    back = toy_space("back", dim=8)
-    side = toy_space("side", dim=6, modalities=("text", "audio"))
-    third = toy_space("third", dim=6, modalities=("text", "image"), commercial_use=False)
+    back = ToySpace("back", dim=8)
+    side = ToySpace("side", dim=6, modalities=("text", "audio"))
+    third = ToySpace("third", dim=6, modalities=("text", "image"), commercial_use=False)
     spaces = [back, *(with_files(s, folder, backbone="back", joint=8) for s in (side, third))]
     return toy_registry(*spaces, _recipe(spaces))
 
@@ -226,7 +226,7 @@ def test_a_bound_checkpoint_is_loaded_by_its_folder(
 
 
 def test_random_weights_bind_every_space_of_a_published_recipe(engine: Engine) -> None:
-    spaces = [toy_space(name, dim=6, modalities=("text", "image")) for name in BASE.spaces]
+    spaces = [ToySpace(name, dim=6, modalities=("text", "image")) for name in BASE.spaces]
     known = toy_registry(*spaces, BASE)
     model = omnibind.load("base", engine=engine, known=known, weights="random", size="tiny")
     found = model.embed(["a cat"])
@@ -236,7 +236,7 @@ def test_random_weights_bind_every_space_of_a_published_recipe(engine: Engine) -
 
 
 def test_a_router_whose_inputs_are_not_installed_is_left_out(engine: Engine) -> None:
-    spaces = [toy_space(n, dim=6, modalities=("text",)) for n in BASE.spaces if "wavcaps" not in n]
+    spaces = [ToySpace(n, dim=6, modalities=("text",)) for n in BASE.spaces if "wavcaps" not in n]
     known = toy_registry(*spaces, BASE)
     with pytest.warns(UserWarning, match="wavcaps-pt"):
         model = omnibind.load("base", engine=engine, known=known, weights="random", size="tiny")

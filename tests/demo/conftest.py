@@ -13,7 +13,7 @@ from PIL import Image
 
 import omnibind
 from omnibind.engine import Engine
-from omnibind.testing import toy_recipe, toy_registry, toy_space
+from omnibind.testing import ToySpace, toy_recipe, toy_registry
 
 CONCEPTS = ("</script><img src=x onerror=alert(1)>", "dog & cat", "tap {{data}}")
 CREDITS = """# Who
@@ -54,7 +54,7 @@ def _written(folder: Path, number: int, concept: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def model() -> omnibind.Embedder:
     """One toy space that reads everything."""
-    space = toy_space("toy")
+    space = ToySpace("toy")
     engine = Engine(device="cpu", size="tiny", workers=2)
     known = toy_registry(space, toy_recipe("toys", [space]))
     return omnibind.load("toys", engine=engine, known=known)

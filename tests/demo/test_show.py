@@ -15,7 +15,7 @@ import omnibind
 from omnibind.demo import DemoResult, default_media, figures_table, run
 from omnibind.engine import Engine
 from omnibind.errors import SetupError
-from omnibind.testing import toy_recipe, toy_registry, toy_space
+from omnibind.testing import ToySpace, toy_recipe, toy_registry
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_bad_item_is_said_and_the_others_are_shown(media, model, tmp_path):
 
 
 def test_a_modality_that_the_recipe_cannot_read_is_left_out_aloud(media, tmp_path):
-    space = toy_space("toy", modalities=("text", "image"))
+    space = ToySpace("toy", modalities=("text", "image"))
     known = toy_registry(space, toy_recipe("toys", [space]))
     model = omnibind.load("toys", engine=Engine(device="cpu", size="tiny"), known=known)
     result = run(media, tmp_path / "demo.html", recipe=model)

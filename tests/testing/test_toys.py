@@ -14,7 +14,7 @@ from omnibind.errors import PluginError, UnknownNameError
 from omnibind.media.audio import Audio
 from omnibind.media.points import Points
 from omnibind.specs import resolve
-from omnibind.testing import samples, toy_recipe, toy_registry, toy_space, with_files
+from omnibind.testing import ToySpace, samples, toy_recipe, toy_registry, with_files
 
 KINDS = {"text": str, "image": Image.Image, "audio": Audio, "points": Points}
 
@@ -48,7 +48,7 @@ def test_samples_of_another_modality_ask_for_the_authors_own() -> None:
 
 def test_written_samples_are_read_as_their_modality(tmp_path: Path, engine: Engine) -> None:
     files = samples.write_samples(tmp_path / "media")
-    space = toy_space("a")
+    space = ToySpace("a")
     known = toy_registry(space, toy_recipe("toys", [space]))
     model = omnibind.load("toys", engine=engine, known=known)
     found = model.embed([path for paths in files.values() for path in paths])
@@ -60,8 +60,8 @@ def test_written_samples_are_read_as_their_modality(tmp_path: Path, engine: Engi
 def test_toy_spaces_of_different_widths_are_bound_by_their_projectors(
     tmp_path: Path, engine: Engine
 ) -> None:
-    a = toy_space("a", modalities=["text", "image"])
-    b = toy_space("b", dim=5, modalities=["text", "audio"])
+    a = ToySpace("a", modalities=["text", "image"])
+    b = ToySpace("b", dim=5, modalities=["text", "audio"])
     b = with_files(b, tmp_path, backbone="a", joint=8)
     known = toy_registry(a, b, toy_recipe("toys", [a, b]))
     model = omnibind.load("toys", engine=engine, known=known)
@@ -73,7 +73,7 @@ def test_toy_spaces_of_different_widths_are_bound_by_their_projectors(
 
 
 def test_toy_rows_tell_items_apart(engine: Engine) -> None:
-    space = toy_space("a")
+    space = ToySpace("a")
     known = toy_registry(space, toy_recipe("toys", [space]))
     model = omnibind.load("toys", engine=engine, known=known)
     for modality in KINDS:
@@ -82,7 +82,7 @@ def test_toy_rows_tell_items_apart(engine: Engine) -> None:
 
 
 def test_toy_spaces_load_the_weights_they_wrote(tmp_path: Path) -> None:
-    space = with_files(toy_space("a"), tmp_path)
+    space = with_files(ToySpace("a"), tmp_path)
     known = toy_registry(space, toy_recipe("toys", [space]))
     engine = Engine(device="cpu", size="full", weights="official")
     assert omnibind.load("toys", engine=engine, known=known).embed(["a bell"]).rows.shape == (1, 8)
@@ -90,20 +90,20 @@ def test_toy_spaces_load_the_weights_they_wrote(tmp_path: Path) -> None:
 
 
 def test_toy_spaces_may_share_a_network() -> None:
-    a, b = (toy_space(name, keys={"text": "shared"}) for name in "ab")
+    a, b = (ToySpace(name, keys={"text": "shared"}) for name in "ab")
     assert len(toy_registry(a, b).encoders()) == 7
 
 
 def test_a_routed_toy_recipe_reads_the_rows_of_all_its_spaces() -> None:
-    recipe = toy_recipe("r", [toy_space("a"), toy_space("b", dim=4)], routed=["text"])
+    recipe = toy_recipe("r", [ToySpace("a"), ToySpace("b", dim=4)], routed=["text"])
     assert recipe.router_inputs == {"text": ("a", "b")}
 
 
 def test_a_toy_registry_refuses_what_a_real_one_refuses() -> None:
     with pytest.raises(PluginError, match="another card with this key"):
-        toy_registry(toy_space("a"), toy_space("b", dim=4, keys={"text": "a-text"}))
+        toy_registry(ToySpace("a"), ToySpace("b", dim=4, keys={"text": "a-text"}))
 
 
 def test_a_toy_of_another_modality_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="smell"):
-        toy_space("a", modalities=["smell"])
+        ToySpace("a", modalities=["smell"])
