@@ -104,7 +104,7 @@ def test_pictures_as_pil_arrays_and_tensors_give_equal_rows(model: Embedder) -> 
 
 
 def test_shapes_of_open3d_give_the_rows_of_their_points(model: Embedder) -> None:
-    open3d = pytest.importorskip("open3d", reason="open3d is not installed")
+    open3d = pytest.importorskip("open3d", exc_type=ImportError)
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(CLOUD.astype(np.float64)))
     assert torch.equal(model.embed([cloud]).rows, model.embed([(CLOUD, None)]).rows)
 
