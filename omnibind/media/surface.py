@@ -86,8 +86,13 @@ def by_face(colours: Floats) -> Paint:
 
 
 def by_vertex(colours: Floats, faces: Integers) -> Paint:
-    """A colour a vertex, blended inside each face."""
-    return lambda chosen, weights: np.einsum("pc,pcd->pd", weights, colours[faces[chosen]])
+    """A colour a vertex, blended inside each face; rounding does not leave the colours' range."""
+
+    def paint(chosen: Integers, weights: Floats) -> Floats:
+        blended = np.einsum("pc,pcd->pd", weights, colours[faces[chosen]])
+        return blended.clip(colours.min(), colours.max())
+
+    return paint
 
 
 def textured(places: Floats, corners: Integers, pixels: NDArray[np.uint8]) -> Paint:
