@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from omnibind.plugins import hookimpl
 from omnibind.specs import Recipe, SpaceSpec
-
 from omnibind_plugin_starter import cards
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class AiSfx(nn.Module):
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         widths = (1, width, 2 * width, 4 * width, 8 * width)
-        for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(pairwise(widths), start=1):
             self.add_module(f"conv_block{number}", ConvPair(before, after))
 
     def forward(self, blocks: Tensor) -> Tensor:

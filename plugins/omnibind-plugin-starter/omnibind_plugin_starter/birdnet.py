@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
-from omnibind.errors import WeightsError
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d, pad, silu
 
+from omnibind.errors import WeightsError
 from omnibind_plugin_starter.tflite import Layer, layers
 
 __all__ = ["RATE", "WINDOW", "BirdNet", "state_of_tflite"]

@@ -17,8 +17,20 @@ __all__ = ["Lite", "pixels"]
 TINY_BLOCKS = [["ds_r1_k3_s1_e1_c4"], ["ir_r2_k3_s2_e2_c8"], ["ir_r2_k5_s2_e2_c12"]]
 # How a block's layers are called in the published file, by timm's class of block.
 LAYERS = {
-    "DepthwiseSeparableConv": ("conv_dw", "bn1", "conv_pw", "bn2"),
-    "InvertedResidual": ("conv_dw", "bn2", "conv_pwl", "bn3"),
+    "DepthwiseSeparableConv": {
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn1",
+        "_project_conv": "conv_pw",
+        "_bn2": "bn2",
+    },
+    "InvertedResidual": {
+        "_expand_conv": "conv_pw",
+        "_bn0": "bn1",
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn2",
+        "_project_conv": "conv_pwl",
+        "_bn2": "bn3",
+    },
 }
 
 
@@ -69,9 +81,8 @@ class Lite(nn.Module):
             "_fc": "classifier",
         }
         for number, (block, kind) in enumerate(blocks):
-            own = dict(zip(("_depthwise_conv", "_bn1", "_project_conv", "_bn2"), LAYERS[kind]))
-            own |= {"_expand_conv": "conv_pw", "_bn0": "bn1"} if "Inverted" in kind else {}
-            names |= {f"_blocks.{number}.{old}": f"{block}.{new}" for old, new in own.items()}
+            for old, new in LAYERS[kind].items():
+                names[f"_blocks.{number}.{old}"] = f"{block}.{new}"
         return lambda key: _renamed(key, names)
 
 

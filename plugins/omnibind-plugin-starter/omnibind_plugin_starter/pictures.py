@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from omnibind.specs import Size
-from omnibind.weights import LoadReport, load_state
 from PIL import Image
 from torch import Tensor, nn
 
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter.concepts import Concepts
 from omnibind_plugin_starter.lite import Lite, pixels
 

@@ -8,7 +8,7 @@ __all__ = ["VIEWS", "views_of"]
 
 # (azimuth, elevation) in degrees; y is up, and azimuth 0 looks along -z.
 VIEWS = ((30, 20), (-30, 20), (0, 5), (90, 15), (150, 20), (-150, 20))
-FILL = 0.9  # share of the picture's side that the cloud's longest diagonal may take
+FILL = 0.9  # share of the picture's side that the cloud takes
 GREY = 0.72
 LIGHT = np.array([-0.35, 0.55, 0.76], dtype=np.float32)  # from the viewer's upper left
 AMBIENT = 0.35
@@ -25,15 +25,16 @@ def views_of(
         side: pixels.
         views: azimuth and elevation in degrees.
     """
-    centred = _in_unit_ball(xyz.astype(np.float32))
+    centred = (xyz - (xyz.min(0) + xyz.max(0)) / 2).astype(np.float32)
     colour = np.full_like(centred, GREY) if rgb is None else rgb.astype(np.float32)
-    return np.stack([_view(centred @ _turn(*view).T, colour, side) for view in views])
+    return np.stack([_view(_fitted(centred @ _turn(*view).T), colour, side) for view in views])
 
 
-def _in_unit_ball(xyz: np.ndarray) -> np.ndarray:
-    centre = (xyz.min(0) + xyz.max(0)) / 2
-    radius = np.linalg.norm(xyz - centre, axis=1).max()
-    return (xyz - centre) / max(float(radius), 1e-9)
+def _fitted(xyz: np.ndarray) -> np.ndarray:
+    """Moved and scaled so that what the viewer sees fills the picture: x and y in [-1, 1]."""
+    low, high = xyz.min(0), xyz.max(0)
+    half = (high - low)[:2].max() / 2
+    return (xyz - (low + high) / 2) / max(float(half), 1e-9)
 
 
 def _turn(azimuth: float, elevation: float) -> np.ndarray:

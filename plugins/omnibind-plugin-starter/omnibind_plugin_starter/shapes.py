@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from omnibind.specs import Size
-from omnibind.weights import LoadReport, load_state
 from torch import Tensor, nn
 
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter.concepts import Concepts
 from omnibind_plugin_starter.lite import Lite
 from omnibind_plugin_starter.render import VIEWS, views_of

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnibind.specs import Size
-from omnibind.weights import LoadReport, load_state
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
 from omnibind_plugin_starter.windows import cut, mean_over_windows, real, stacked
 
@@ -90,9 +90,10 @@ class WildSounds(nn.Module):
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Reads the numbers out of the TensorFlow Lite file."""
-        own = {key: value for key, value in state.items() if key != BIRDNET_FILE}
-        published = birdnet.state_of_tflite(state[BIRDNET_FILE].numpy().tobytes(), self.network)
-        merged = own | {f"network.{key}": value for key, value in published.items()}
+        merged = {key: value for key, value in state.items() if key != BIRDNET_FILE}
+        if BIRDNET_FILE in state:
+            published = birdnet.state_of_tflite(state[BIRDNET_FILE].numpy().tobytes(), self.network)
+            merged |= {f"network.{key}": value for key, value in published.items()}
         return load_state(self, merged)
 
 

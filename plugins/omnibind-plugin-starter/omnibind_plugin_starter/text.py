@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from omnibind.specs import Size
-from omnibind.weights import LoadReport, load_state
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import BertConfig, BertModel
+
+from omnibind.specs import Size
+from omnibind.weights import LoadReport, load_state
 
 __all__ = ["MiniLM", "WordLlama", "minilm", "wordllama"]
 

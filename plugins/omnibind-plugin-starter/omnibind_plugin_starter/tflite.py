@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from omnibind.errors import WeightsError
 
 __all__ = ["Layer", "layers"]
