@@ -34,7 +34,7 @@ MINILM = EncoderSpec(
     modality="text",
     dim=384,
     params=22_565_376,
-    flops_per_item=0.0,
+    flops_per_item=340_000_000.0,
     build="omnibind_plugin_starter.text:minilm",
     weights=(
         f"{MINILM_FOLDER}/model.safetensors"
@@ -54,7 +54,7 @@ WORDLLAMA = EncoderSpec(
     modality="text",
     dim=256,
     params=8_192_000,
-    flops_per_item=0.0,
+    flops_per_item=4_100.0,
     build="omnibind_plugin_starter.text:wordllama",
     weights=(
         f"{WORDLLAMA_FOLDER}/weights/l2_supercat_256.safetensors"
@@ -64,15 +64,15 @@ WORDLLAMA = EncoderSpec(
         "tokenizer": f"{WORDLLAMA_FOLDER}/tokenizers/l2_supercat_tokenizer_config.json"
         "#sha256=93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68",
     },
-    note="static token vectors: a look-up and a mean, which the counter of flops does not see",
+    note="static token vectors: a look-up and the mean of 16 tokens",
 )
 
 LITE2_PICTURES = EncoderSpec(
     key="efficientnet-lite2-minilm",
     modality="image",
     dim=384,
-    params=0,
-    flops_per_item=0.0,
+    params=6_968_360,
+    flops_per_item=1_720_000_000.0,
     build="omnibind_plugin_starter.pictures:lite2_minilm",
     weights=(LITE2, f"{OWN}/lite2-minilm.safetensors"),
 )
@@ -81,8 +81,8 @@ LITE0_PICTURES = EncoderSpec(
     key="efficientnet-lite0-wordllama",
     modality="image",
     dim=256,
-    params=0,
-    flops_per_item=0.0,
+    params=5_236_200,
+    flops_per_item=771_000_000.0,
     build="omnibind_plugin_starter.pictures:lite0_wordllama",
     weights=(LITE0, f"{OWN}/lite0-wordllama.safetensors"),
 )
@@ -91,8 +91,8 @@ AISFX_SOUNDS = EncoderSpec(
     key="aisfx-minilm",
     modality="audio",
     dim=384,
-    params=0,
-    flops_per_item=0.0,
+    params=4_883_136,
+    flops_per_item=3_860_000_000.0,
     build="omnibind_plugin_starter.sounds:aisfx_minilm",
     weights=(AISFX, f"{OWN}/aisfx-minilm.safetensors"),
     note="flops are those of one block of 2.3 s; at most 20 blocks of a sound are read",
@@ -102,8 +102,8 @@ BIRDNET_SOUNDS = EncoderSpec(
     key="birdnet-2.4-minilm",
     modality="audio",
     dim=384,
-    params=0,
-    flops_per_item=0.0,
+    params=13_163_209,
+    flops_per_item=808_000_000.0,
     build="omnibind_plugin_starter.sounds:birdnet_minilm",
     weights=(BIRDNET, f"{OWN}/birdnet-minilm.safetensors"),
     note="flops are those of one window of 3 s; at most 20 windows of a sound are read",
@@ -113,8 +113,8 @@ VIEWS_SHAPES = EncoderSpec(
     key="views-lite2-minilm",
     modality="points",
     dim=384,
-    params=0,
-    flops_per_item=0.0,
+    params=6_968_360,
+    flops_per_item=10_300_000_000.0,
     build="omnibind_plugin_starter.shapes:views_minilm",
     weights=(LITE2, f"{OWN}/views-minilm.safetensors"),
 )

@@ -1,0 +1,71 @@
+"""The starter spaces keep the contract, and know a cat when they see, hear or read of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from omnibind_plugin_starter.cards import MINILM, SPACES, STARTER
+from torch import Tensor
+
+import omnibind
+from omnibind.specs import SpaceSpec
+from omnibind.testing import SpaceContract
+
+MEDIA = Path(__file__).parents[3] / "examples" / "media"
+
+
+@pytest.fixture(params=SPACES, ids=lambda space: space.name)
+def space(request: pytest.FixtureRequest) -> SpaceSpec:
+    return request.param
+
+
+class TestStarter(SpaceContract):
+    pass
+
+
+@pytest.fixture(scope="module")
+def model() -> omnibind.Embedder:
+    return omnibind.load("starter")
+
+
+@pytest.fixture(scope="module")
+def words() -> Tensor:
+    alone = omnibind.load("starter", without=[s.name for s in SPACES if s.name != "lite2-minilm"])
+    return alone.embed(["a cat", "a kitten", "a quarterly tax report"]).rows
+
+
+def test_minilm_gives_its_known_cosines(words: Tensor) -> None:
+    assert words[0] @ words[1] == pytest.approx(0.78, abs=0.03)
+    assert words[0] @ words[2] < 0.2
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="the example media are not beside the plugin")
+@pytest.mark.parametrize("name", ["cat.jpg", "dog.jpg", "guitar.glb", "car.ply", "piano.obj"])
+def test_a_picture_or_shape_finds_its_word(model: omnibind.Embedder, name: str) -> None:
+    words = ["cat", "dog", "guitar", "car", "piano", "telephone", "shoes", "door"]
+    nearest = words[int(model.compare([MEDIA / name], words).argmax())]
+    assert nearest == Path(name).stem
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="the example media are not beside the plugin")
+def test_a_sound_becomes_a_row_of_both_spaces(model: omnibind.Embedder) -> None:
+    found = model.embed([MEDIA / "cat.ogg"])
+    assert set(found.weights[0]) == {"aisfx-minilm", "birdnet-minilm"}
+    assert found.degraded == ()
+
+
+def test_commercial_use_leaves_birdnet_out() -> None:
+    model = omnibind.load("starter", commercial_only=True)
+    assert sorted(set(STARTER.spaces) - set(model.spaces)) == ["birdnet-minilm"]
+
+
+def test_spaces_with_one_text_network_share_its_key() -> None:
+    shared = [space.name for space in SPACES if space.encoders["text"] is MINILM]
+    assert shared == ["lite2-minilm", "aisfx-minilm", "birdnet-minilm", "views-minilm"]
+
+
+def test_rows_are_finite_for_silence(model: omnibind.Embedder) -> None:
+    rows = model.embed([(torch.zeros(16_000), 16_000)]).rows
+    assert torch.isfinite(rows).all()
