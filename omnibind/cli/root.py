@@ -100,6 +100,7 @@ def imported(card: Command) -> Any:
     app._add_completion = False  # pyright: ignore[reportPrivateUsage]
     command = typer.main.get_command(app)
     command.name = card.name
+    command.context_settings.setdefault("help_option_names", ["--help"])  # not the root's none
     return command
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec, Size
-from omnibind.weights import build_encoder
+from omnibind.weights import build_encoder, locate
 from omnibind.weights.build import Weights
 
 __all__ = ["Residents", "Sample", "run_batch"]
@@ -35,6 +35,7 @@ class Residents:
     weights: Weights = "official"
     seed: int = 0
     _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    _identities: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])
     _locks: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,9 +50,18 @@ class Residents:
             return cast("Encoder", self._built[spec.key])
 
     def identity(self, spec: EncoderSpec) -> str:
-        """Everything that rows of this encoder depend on, besides the item."""
-        parts: list[Any] = [spec.key, spec.revision, self.size, self.weights, self.seed]
-        return "|".join(map(str, [*parts, *spec.weights, *sorted(spec.assets.items())]))
+        """Everything that rows of this encoder depend on, besides the item.
+
+        A file without a checksum in its reference counts with its size and time of change.
+        """
+        known = (spec.key, spec.revision, spec.weights)
+        if known not in self._identities:
+            parts: list[Any] = [spec.key, spec.revision, self.size, self.weights, self.seed]
+            parts += [*spec.weights, *sorted(spec.assets.items())]
+            if self.size == "full" and self.weights == "official":
+                parts += [_state_of(ref) for ref in spec.weights if "#sha256=" not in ref]
+            self._identities[known] = "|".join(map(str, parts))
+        return self._identities[known]
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -78,6 +88,11 @@ def run_batch(
             next_step="mend the plugin's forward, or the width on its card",
         )
     return rows
+
+
+def _state_of(reference: str) -> tuple[int, int]:
+    facts = locate(reference).stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _stack(samples: list[Sample]) -> Sample:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnibind.engine import Engine, Item, RowCache, recognise
 from omnibind.errors import ItemFailure, PluginError, WeightsError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec
+from omnibind.weights import load_state
 
 MODALITIES = load_registry().modalities
 SEEN: list[str] = []
@@ -41,6 +43,13 @@ class Words(nn.Module):
             raise RuntimeError("cannot be encoded")
         rows = nn.functional.normalize(self.table[batch["id"]], dim=-1)
         return rows.masked_fill((batch["flag"] == 2)[:, None], float("nan"))
+
+
+class Stored(Words):
+    """Reads its table from a file."""
+
+    def load_official(self, state: dict[str, Tensor]) -> object:
+        return load_state(self, state)
 
 
 class Crooked(Words):
@@ -220,3 +229,17 @@ def test_bad_rows_are_not_kept(cached: Engine) -> None:
         failures = cached.encode(_texts("nan"), {"text": [_spec()]}).failures
         assert [type(f) for f in failures] == [ItemFailure]
     assert len(cached.cache) == 0
+
+
+def test_weights_that_changed_are_not_answered_from_the_cache(tmp_path: Path) -> None:
+    cache = RowCache(tmp_path / "rows.sqlite")
+    file = tmp_path / "words.safetensors"
+    rows = []
+    for value in (1.0, -1.0):
+        save_file({"table": torch.full((64, 4), value)}, file)
+        engine = Engine(device="cpu", workers=1, cache=cache)
+        spec = _spec(build="Stored", weights=(f"file:{file}",))
+        rows.append(engine.encode(_texts("a"), {"text": [spec]}).rows["words"])
+        engine.close()
+    assert torch.equal(rows[0], -rows[1])
+    cache.close()
