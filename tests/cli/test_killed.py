@@ -36,7 +36,7 @@ def start_and_stop(words: Path, out: Path, how: signal.Signals) -> tuple[int, by
     running = subprocess.Popen(
         [sys.executable, "-m", "omnibind.cli", *command(words, out)], stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     parts = Path(f"{out}.parts")
     while not (parts / "part-00004.parquet").exists():
         assert time.monotonic() < deadline
