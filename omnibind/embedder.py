@@ -248,7 +248,7 @@ def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights)
         reference = card.projectors.get(recipe.backbone) if card else None
         if reference:
             projectors[space] = read_projector(locate(reference))
-    return BoundCheckpoint(recipe=recipe, projectors=projectors)
+    return BoundCheckpoint(recipe=recipe, projectors=projectors, priors=recipe.priors)
 
 
 def _spaces(

@@ -162,8 +162,9 @@ class Recipe:
         joint_dim: width of a joint row.
         slots: modality -> its slots, in the routers' order.
         router_inputs: modality -> spaces whose rows are concatenated for its router.
-            A modality without an entry has no router: its slots weigh the same.
+            A modality without an entry has no router: its slots weigh by `priors`.
         temperature: modality -> factor on the sigmoid before the softmax; 1 where missing.
+        priors: modality -> slot -> weight where no trained router decides; 1 where missing.
         hidden: width of a projector head's hidden layer.
         heads: query subsets the heads of a projector are trained on, by name.
         source: paper or project, for people.
@@ -175,6 +176,7 @@ class Recipe:
     slots: Mapping[str, tuple[Slot, ...]]
     router_inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     temperature: Mapping[str, float] = field(default_factory=dict)
+    priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
     source: str = ""

@@ -83,6 +83,12 @@ def test_each_row_carries_the_weights_of_its_slots(model: Embedder) -> None:
     assert all(abs(sum(one.values()) - 1) < 1e-6 for one in weights)
 
 
+def test_a_recipes_priors_weigh_its_slots(engine: Engine, known: Registry) -> None:
+    recipe = replace(known.recipe("toy"), priors={"audio": {"back": 3.0}})
+    prior = omnibind.load("toy", engine=engine, known=toy_registry(*known.spaces.values(), recipe))
+    assert prior.embed([(SOUND, 8000)]).weights == ({"back": 0.75, "side": 0.25},)
+
+
 def test_files_bytes_and_memory_give_equal_rows(model: Embedder, tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     soundfile.write(tmp_path / "a.wav", SOUND, 8000, subtype="PCM_16")

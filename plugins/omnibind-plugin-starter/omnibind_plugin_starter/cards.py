@@ -30,15 +30,16 @@ BIRDNET = (
 WORDLLAMA_FOLDER = "package:wordllama==0.4.0.post1/wordllama"
 
 MINILM = EncoderSpec(
-    key="all-minilm-l6-v2",
+    key="all-minilm-l6-v2-centred",
     modality="text",
     dim=384,
-    params=22_565_376,
+    params=22_565_760,
     flops_per_item=340_000_000.0,
     build="omnibind_plugin_starter.text:minilm",
     weights=(
         f"{MINILM_FOLDER}/model.safetensors"
         "#sha256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        f"{OWN}/minilm-centre.safetensors",
     ),
     assets={
         "config": f"{MINILM_FOLDER}/config.json"
@@ -50,15 +51,16 @@ MINILM = EncoderSpec(
 )
 
 WORDLLAMA = EncoderSpec(
-    key="wordllama-l2-supercat-256",
+    key="wordllama-l2-supercat-256-centred",
     modality="text",
     dim=256,
-    params=8_192_000,
+    params=8_192_256,
     flops_per_item=4_100.0,
     build="omnibind_plugin_starter.text:wordllama",
     weights=(
         f"{WORDLLAMA_FOLDER}/weights/l2_supercat_256.safetensors"
         "#sha256=64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
+        f"{OWN}/wordllama-centre.safetensors",
     ),
     assets={
         "tokenizer": f"{WORDLLAMA_FOLDER}/tokenizers/l2_supercat_tokenizer_config.json"
@@ -102,7 +104,7 @@ BIRDNET_SOUNDS = EncoderSpec(
     key="birdnet-2.4-minilm",
     modality="audio",
     dim=384,
-    params=13_163_209,
+    params=15_668_041,
     flops_per_item=808_000_000.0,
     build="omnibind_plugin_starter.sounds:birdnet_minilm",
     weights=(BIRDNET, f"{OWN}/birdnet-minilm.safetensors"),
@@ -132,7 +134,8 @@ SPACES: tuple[SpaceSpec, ...] = (
         commercial_use=True,
         revision="1",
         paper=f"{CONSE}; Sentence-BERT, arXiv:1908.10084",
-        training_data=f"image: {IMAGENET}, adapter: emoji and Scratch costumes; text: {PAIRS}",
+        training_data=f"image: {IMAGENET}, adapter: emoji, Scratch costumes and drawn letters; "
+        f"text: {PAIRS}",
     ),
     SpaceSpec(
         name="lite0-wordllama",
@@ -142,7 +145,7 @@ SPACES: tuple[SpaceSpec, ...] = (
         commercial_use=True,
         revision="1",
         paper=f"{CONSE}; github.com/dleemiller/WordLlama",
-        training_data=f"image: {IMAGENET}, adapter: emoji and Scratch costumes; "
+        training_data=f"image: {IMAGENET}, adapter: emoji, Scratch costumes and drawn letters; "
         "text: token vectors of Llama 2 70B and others, tuned on sentence pairs",
         projectors={BACKBONE: f"{OWN}/projectors/lite0-wordllama.safetensors"},
     ),
@@ -195,6 +198,10 @@ STARTER = Recipe(
         "image": (Slot.of("lite2-minilm"), Slot.of("lite0-wordllama")),
         "points": (Slot.of("views-minilm"),),
         "text": (Slot.of("lite2-minilm"), Slot.of("lite0-wordllama")),
+    },
+    priors={
+        "image": {"lite2-minilm": 2 / 3, "lite0-wordllama": 1 / 3},
+        "text": {"lite2-minilm": 3 / 4, "lite0-wordllama": 1 / 4},
     },
     source="this plugin; see its README for what it scores",
 )

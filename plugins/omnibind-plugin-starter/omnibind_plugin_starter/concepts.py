@@ -1,4 +1,4 @@
-"""From a picture network to a text encoder's coordinates: ConSE, and a linear adapter beside it."""
+"""From a classifier to a text encoder's coordinates: ConSE, and a linear adapter beside it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from torch.nn.functional import normalize
 __all__ = ["Concepts"]
 
 KEPT = 20
+TRUST = 2.0
 
 
 class Concepts(nn.Module):
     r"""A point among the class names that the network believes in, moved by what it has seen.
 
     $$ c = \sum_{k \in \mathrm{top}\,20} \frac{p_k}{\sum_j p_j} a_k - \bar a, \qquad
-       \mathrm{row} = \mathrm{normalize}\Bigl(\frac{c}{\lVert c \rVert} + W f + b\Bigr) $$
+       \mathrm{row} = \mathrm{normalize}\Bigl(2 \, p_1 \frac{c}{\lVert c \rVert} + W f + b\Bigr) $$
 
-    with the class posterior p, the text rows a of the class names and the pooled features f.
+    with the class posterior p (its largest p_1), the text rows a of the class names and the pooled
+    features f: a network that is sure is believed, one that is not leaves the word to the adapter.
 
     Shape:
         features `[item, width]`, posterior `[item, class]` -> `[item, dim]`, unit rows.
     Source:
-        ConSE: Norouzi et al. 2014, arXiv:1312.5650. Ours: centring, and the adapter: a ridge
-        regression on captioned pictures (see `training/train.py`).
+        ConSE: Norouzi et al. 2014, arXiv:1312.5650. Ours: centring, the trust in p_1, and the
+        adapter: a ridge regression on captioned items (see `training/train.py`).
     """
 
     def __init__(self, classes: int, width: int, dim: int) -> None:
@@ -34,6 +36,8 @@ class Concepts(nn.Module):
 
     def forward(self, features: Tensor, posterior: Tensor) -> Tensor:
         """Unit rows in the text encoder's coordinates."""
-        share, which = posterior.topk(min(KEPT, posterior.shape[-1]), dim=-1)
-        named = (share.unsqueeze(-1) * self.anchors[which]).sum(-2) / share.sum(-1, keepdim=True)
-        return normalize(normalize(named - self.centre, dim=-1) + self.adapter(features), dim=-1)
+        belief, which = posterior.topk(min(KEPT, posterior.shape[-1]), dim=-1)
+        share = belief / belief.sum(-1, keepdim=True)
+        named = (share.unsqueeze(-1) * self.anchors[which]).sum(-2) - self.centre
+        sure = TRUST * belief[:, :1]
+        return normalize(sure * normalize(named, dim=-1) + self.adapter(features), dim=-1)

@@ -87,8 +87,12 @@ class Lite(nn.Module):
 
 
 def pixels(image: Image.Image, side: int) -> Tensor:
-    """A picture stretched to a square, bicubic, scaled to [-1, 1]: `[3, side, side]`."""
-    square = image.resize((side, side), Image.Resampling.BICUBIC)
+    """A picture on a white square, nothing cut or stretched, in [-1, 1]: `[3, side, side]`."""
+    scale = side / max(image.size)
+    size = tuple(max(1, round(length * scale)) for length in image.size)
+    square = Image.new("RGB", (side, side), "white")
+    corner = tuple((side - length) // 2 for length in size)
+    square.paste(image.resize(size, Image.Resampling.BICUBIC), corner)
     values = np.asarray(square, dtype=np.float32) / 127.5 - 1.0
     return torch.from_numpy(values.transpose(2, 0, 1).copy())
 

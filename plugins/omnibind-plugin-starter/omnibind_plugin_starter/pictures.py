@@ -30,12 +30,16 @@ class Pictures(nn.Module):
         self.lite, self.concepts, self.side = lite, concepts, side
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
-        """The whole picture, stretched to the network's square: nothing is cropped."""
+        """The whole picture on a white square of the network's size."""
         return {"image": pixels(media, self.side)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return self.concepts(*self.lite(batch["image"]))
+        return self.concepts(*self.seen(batch))
+
+    def seen(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pooled features `[item, 1280]` and class posterior `[item, 1000]`."""
+        return self.lite(batch["image"])
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the published network and this plugin's class names and adapter."""

@@ -44,12 +44,14 @@ class Views(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
+        return self.concepts(*self.seen(batch))
+
+    def seen(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pooled features and class posterior, each the mean over the views."""
         views = batch["views"].float() / 127.5 - 1.0
         features, posterior = self.lite(views.flatten(0, 1))
         items = views.shape[:2]
-        return self.concepts(
-            features.unflatten(0, items).mean(1), posterior.unflatten(0, items).mean(1)
-        )
+        return features.unflatten(0, items).mean(1), posterior.unflatten(0, items).mean(1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the published picture network and this plugin's class names and adapter."""

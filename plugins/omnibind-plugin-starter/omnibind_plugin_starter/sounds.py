@@ -12,7 +12,14 @@ from torch.nn.functional import normalize
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
-from omnibind_plugin_starter.windows import cut, mean_over_windows, real, stacked
+from omnibind_plugin_starter.concepts import Concepts
+from omnibind_plugin_starter.windows import (
+    cut,
+    max_over_windows,
+    mean_over_windows,
+    real,
+    stacked,
+)
 
 if TYPE_CHECKING:
     from omnibind.media.audio import Audio
@@ -46,8 +53,11 @@ class EffectSounds(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        features = self.network(real(batch))
-        return normalize(self.adapter(mean_over_windows(features, batch["count"])), dim=-1)
+        return normalize(self.adapter(self.heard(batch)), dim=-1)
+
+    def heard(self, batch: dict[str, Tensor]) -> Tensor:
+        """Pooled features `[item, 512]`: the mean over blocks."""
+        return mean_over_windows(self.network(real(batch)), batch["count"])
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the embedding network; its nine classifiers have no use here."""
@@ -63,16 +73,17 @@ class EffectSounds(nn.Module):
 
 
 class WildSounds(nn.Module):
-    """BirdNET, at home with animals: the mean over windows of 3 s.
+    """BirdNET, at home with animals: a point among its species' names, and an adapter beside it.
 
     Shape:
         `windows` `[item, window, 144000]`, `count` `[item]` -> `[item, 384]`.
     """
 
-    def __init__(self, network: birdnet.BirdNet, width: int) -> None:
+    def __init__(self, network: birdnet.BirdNet) -> None:
         super().__init__()
+        species, width = network.species.weight.shape
         self.network = network
-        self.adapter = nn.Linear(width, DIM)
+        self.concepts = Concepts(species, width, DIM)
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Windows of 3 s at 48 kHz; a last one of less than 1.5 s is left out, as published."""
@@ -85,8 +96,13 @@ class WildSounds(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        features, _ = self.network(real(batch))
-        return normalize(self.adapter(mean_over_windows(features, batch["count"])), dim=-1)
+        return self.concepts(*self.heard(batch))
+
+    def heard(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Features `[item, 1024]` (mean over windows), posterior `[item, 6522]` (best window)."""
+        features, logits = self.network(real(batch))
+        count = batch["count"]
+        return mean_over_windows(features, count), max_over_windows(logits, count).sigmoid()
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Reads the numbers out of the TensorFlow Lite file."""
@@ -104,6 +120,5 @@ def aisfx_minilm(size: Size, assets: Mapping[str, Path]) -> EffectSounds:
 
 
 def birdnet_minilm(size: Size, assets: Mapping[str, Path]) -> WildSounds:
-    """BirdNET with its adapter; fewer and thinner blocks at the tiny size, the same windows."""
-    network = birdnet.BirdNet(tiny=size == "tiny")
-    return WildSounds(network, network.species.in_features)
+    """BirdNET and the names of its species; at the tiny size thinner, with the same windows."""
+    return WildSounds(birdnet.BirdNet(tiny=size == "tiny"))

@@ -1,4 +1,4 @@
-"""The two text encoders: MiniLM, a small transformer, and WordLlama, one vector a token."""
+"""The two text encoders, centred: MiniLM, a small transformer, and WordLlama, a vector a token."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ WORDLLAMA_TOKENS = 4096
 
 
 class MiniLM(nn.Module):
-    r"""all-MiniLM-L6-v2: the mean of a six-layer transformer's token vectors, at unit norm.
+    r"""all-MiniLM-L6-v2: the mean of a six-layer transformer's token vectors, centred.
+
+    $$ \mathrm{row} = \mathrm{normalize}(\mathrm{normalize}(x) - c) $$
+
+    with the mean sentence embedding x, and the mean c of the rows of WordNet's nouns.
 
     Shape:
         `ids`, `mask` `[item, time]` -> `[item, 384]`.
     Source:
         Reimers and Gurevych 2019, arXiv:1908.10084; the network is transformers' `BertModel`.
+        Ours: centring, without which every text is near every other.
     """
 
     def __init__(self, network: BertModel, tokenize: Tokenize) -> None:
         super().__init__()
         self.network = network
         self.tokenize = tokenize
+        self.centre = nn.Parameter(torch.zeros(network.config.hidden_size))
 
     def preprocess(self, media: str) -> dict[str, Tensor]:
         """Word pieces between [CLS] and [SEP], at most 256 of them."""
@@ -53,14 +59,14 @@ class MiniLM(nn.Module):
             token_type_ids=torch.zeros_like(ids),
             position_ids=torch.arange(ids.shape[1], device=ids.device)[None],
         ).last_hidden_state
-        return normalize(masked_mean(hidden, mask), dim=-1)
+        return centred(masked_mean(hidden, mask), self.centre)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the keys of a `BertModel`; the pooler is not part of a sentence embedding."""
         return load_state(
             self,
             state,
-            rename=lambda key: f"network.{key}",
+            rename=lambda key: key if key == "centre" else f"network.{key}",
             dropped={
                 "pooler.*": "rows are the mean of the token vectors",
                 "embeddings.position_ids": "0, 1, 2, ...: given at each call",
@@ -69,7 +75,7 @@ class MiniLM(nn.Module):
 
 
 class WordLlama(nn.Module):
-    """WordLlama L2 supercat: the mean of static token vectors cut out of a language model.
+    """WordLlama L2 supercat: the mean of static token vectors of a language model, centred.
 
     Shape:
         `ids`, `mask` `[item, time]` -> `[item, 256]`.
@@ -81,6 +87,7 @@ class WordLlama(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(tokens, dim)
         self.tokenize = tokenize
+        self.centre = nn.Parameter(torch.zeros(dim))
 
     def preprocess(self, media: str) -> dict[str, Tensor]:
         """Llama 2 token numbers, without a start token, at most 4,096 of them."""
@@ -92,10 +99,10 @@ class WordLlama(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return normalize(masked_mean(self.embedding(batch["ids"]), batch["mask"]), dim=-1)
+        return centred(masked_mean(self.embedding(batch["ids"]), batch["mask"]), self.centre)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
-        """Takes the one table, kept as float16 in its file."""
+        """Takes the one table, kept as float16 in its file, and this plugin's centre."""
         return load_state(self, state)
 
 
@@ -110,6 +117,11 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     """Mean over time of the places whose mask is 1."""
     weight = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def centred(rows: Tensor, centre: Tensor) -> Tensor:
+    """Unit rows, less the mean of many of them, at unit norm again."""
+    return normalize(normalize(rows, dim=-1) - centre.to(rows.dtype), dim=-1)
 
 
 def minilm(size: Size, assets: Mapping[str, Path]) -> MiniLM:

