@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.errors import OmnibindError
-from omnibind.specs import Encoder, EncoderSpec, Size, resolve
-from omnibind.weights import build_encoder
+from omnibind.specs import Encoder, EncoderSpec, Size
+from omnibind.weights import build_encoder, lay_out
 from omnibind.weights.build import Weights
 
 __all__ = ["Check", "Fault", "Sample", "Subject", "preprocess", "same"]
@@ -64,8 +64,7 @@ class Subject:
             Fault: the builder does not get through.
         """
         try:
-            with torch.device("meta"):
-                return cast("nn.Module", resolve(self.spec.build)(size, {}))
+            return lay_out(self.spec, size=size)
         except KeyError as error:
             raise self.fault(
                 "it is built without files, as it is with random weights",

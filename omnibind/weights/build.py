@@ -18,7 +18,7 @@ from omnibind.weights.placement import place
 from omnibind.weights.references import locate
 from omnibind.weights.state import LoadReport, State, read_state
 
-__all__ = ["Weights", "build_encoder", "merged_state", "seeded"]
+__all__ = ["Weights", "build_encoder", "lay_out", "merged_state", "seeded"]
 
 Weights = Literal["official", "random"]
 
@@ -55,6 +55,16 @@ def build_encoder(
     else:
         module = _with_weights(spec, torch.device(device), dtype)
     return module.eval().requires_grad_(False)
+
+
+def lay_out(spec: EncoderSpec, *, size: Size = "full") -> nn.Module:
+    """An encoder wholly on the meta device, without files: to count and to look at.
+
+    Raises:
+        PluginError: the card names no callable that makes an `nn.Module`.
+    """
+    with torch.device("meta"):
+        return _make(spec, size, {})
 
 
 def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:

@@ -96,6 +96,7 @@ def test_the_peak_is_at_most_a_tenth_above_what_is_kept(
     peaks: dict[tuple[str, str], list[float]], file: str, dtype: str
 ) -> None:
     peak, kept, total = peaks[file, dtype]
+    print(f"{file} kept as {dtype}: {peak:.3f}")  # shown by `pytest -rP`
     assert kept == PARAMETERS * getattr(torch, dtype).itemsize
     assert 0.9 < peak < 1.1
     assert total == pytest.approx(PARAMETERS / 2000, rel=0.02)

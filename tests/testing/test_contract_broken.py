@@ -376,6 +376,24 @@ def test_a_card_without_flops_says_how_to_count_them() -> None:
         Contract().test_the_cards_of_the_encoders_can_be_used(space_of("Good", flops_per_item=0.0))
 
 
+@pytest.mark.parametrize(
+    ("reference", "note", "unsaid"),
+    [
+        ("hub:me/it@main/a.pt", "", ["checksum", "revision"]),
+        ("hub:me/it@main/a.pt", "revision and checksum unknown", []),
+        (f"hub:me/it@{'a' * 40}/a.pt", "", ["checksum"]),
+        (f"hub:me/it@v1/a.pt#sha256={'0' * 64}", "checksum as the authors say", ["revision"]),
+        (f"hub:me/it@{'a' * 40}/a.pt#sha256={'0' * 64}", "", []),
+    ],
+)
+def test_what_is_unknown_of_a_hub_file_has_to_be_said(
+    reference: str, note: str, unsaid: list[str]
+) -> None:
+    space = space_of("Good", weights=(reference,), note=note)
+    said = failing(Contract(), space).get("the_cards_of_the_encoders_can_be_used", "")
+    assert re.findall(r"the (checksum|revision) of a hub file is not known", said) == unsaid
+
+
 def test_a_builder_that_is_not_there_is_said_in_every_test() -> None:
     with pytest.raises(pytest.fail.Exception, match="mend the card in the plugin"):
         Contract().test_rows_have_unit_norm(space_of("Missing"))
