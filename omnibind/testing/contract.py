@@ -109,6 +109,9 @@ class SpaceContract:
     def test_it_runs_on_any_device(self, space: SpaceSpec) -> None:
         self._hold(space, devices.runs_on_another_device)
 
+    def test_it_runs_in_half_precision(self, space: SpaceSpec) -> None:
+        self._hold(space, devices.runs_in_half_precision)
+
     def test_its_source_names_no_device(self, space: SpaceSpec) -> None:
         self._hold(space, devices.source_names_no_device)
 

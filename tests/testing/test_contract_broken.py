@@ -86,6 +86,11 @@ class Centred(Good):
         return F.normalize(rows - 0.5 * rows.mean(0), dim=-1)
 
 
+class OnlyFloat32(Good):
+    def forward(self, batch):
+        return F.normalize(self.out(self.table(batch["ids"]).float().mean(1)), dim=-1)
+
+
 class OfDifferentLength(Good):
     def preprocess(self, media):
         return {"ids": torch.tensor(list(media.encode()))}
@@ -254,6 +259,7 @@ THREADS = "preprocess_is_thread_safe"
 ITEM = "preprocess_leaves_the_item_alone"
 APART = "preprocess_is_apart_from_the_network"
 META = "it_builds_on_the_meta_device"
+HALF = "it_runs_in_half_precision"
 MOVES = "it_runs_on_any_device"
 LOAD = "loading_published_weights_is_strict"
 COUNT = "cards_count_the_parameters_of_the_full_size"
@@ -270,6 +276,7 @@ BROKEN: dict[type, dict[str, str]] = {
     Noisy: {REPEAT: "nn.Dropout", BATCH: ""},
     NumpyWeights: {SEED: "torch's own generator"},
     Centred: {BATCH: "no statistics over the batch"},
+    OnlyFloat32: {HALF: "cast what preprocess made"},
     OfDifferentLength: {SHAPE: "pad in collate", UNIT: "", BATCH: "", MOVES: ""},
     Unpadded: {BATCH: "mask the padding"},
     WithGradient: {TENSORS: "cpu tensor, with gradients"},
