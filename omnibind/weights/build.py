@@ -99,7 +99,7 @@ def _with_weights(spec: EncoderSpec, device: torch.device, dtype: torch.dtype | 
     with Weightless():
         module = _make(spec, "full", assets)
     load = cast(
-        "Callable[[Mapping[str, Tensor]], LoadReport] | None",
+        "Callable[[Mapping[str, Tensor]], object] | None",
         getattr(module, "load_official", None),
     )
     if load is None or not spec.weights:
@@ -111,6 +111,12 @@ def _with_weights(spec: EncoderSpec, device: torch.device, dtype: torch.dtype | 
     state = merged_state(spec.weights)
     report = load(state)
     _refuse_empty(spec, module)
+    if not isinstance(report, LoadReport):
+        raise PluginError(
+            f"a LoadReport of load_official of the encoder {spec.key!r}",
+            found=type(report).__name__,
+            next_step="return what omnibind.weights.load_state gives",
+        )
     place(module, device, dtype or _precision(state, report, device))
     return module
 

@@ -17,7 +17,7 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import HfHubHTTPError, XetDownloadError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, XetDownloadError
 
 from omnibind.errors import WeightsError
 from omnibind.weights.checksums import SHA256
@@ -49,10 +49,10 @@ def file_of_hub(reference: Reference) -> Path:
             next_step="pin a revision: moving branches change rows without a word",
         )
     repo, revision, path = match.groups()
-    local = file_in_weights_folder(repo, path, certain=reference.sha256 is not None)
-    cached = local or try_to_load_from_cache(repo, path, revision=revision)
-    if isinstance(cached, str | Path):
-        return Path(cached)
+    here = file_in_weights_folder(repo, path, certain=reference.sha256 is not None)
+    here = here or _cached(repo, revision, path)
+    if here:
+        return here
     if is_offline():
         raise WeightsError(
             _asked(repo, revision, path),
@@ -61,6 +61,16 @@ def file_of_hub(reference: Reference) -> Path:
             f"{repo}/{path} in the folder that OMNIBIND_WEIGHTS names",
         )
     return _downloaded(reference, repo, revision, path)
+
+
+def _cached(repo: str, revision: str, path: str) -> Path | None:
+    try:
+        found = try_to_load_from_cache(repo, path, revision=revision)
+    except HFValidationError as error:
+        raise WeightsError(
+            _asked(repo, revision, path), found=str(error), next_step="correct the card"
+        ) from error
+    return Path(found) if isinstance(found, str) else None  # or known not to be there
 
 
 def _downloaded(reference: Reference, repo: str, revision: str, path: str) -> Path:

@@ -9,7 +9,6 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -38,8 +37,6 @@ def explained(error: Exception, repo: str, revision: str, path: str) -> tuple[st
             )
         case HfHubHTTPError():
             return _refused(error, page)
-        case HFValidationError():
-            return str(error), "correct the card"
         case _:
             return _broken(error, path)
 

@@ -139,6 +139,16 @@ def test_a_tensor_that_stays_empty_is_refused(published: str) -> None:
         build_encoder(_spec("_Forgetful", (published,)))
 
 
+class _Silent(_Net):
+    def load_official(self, state: dict[str, torch.Tensor]) -> object:
+        load_state(self, state)
+
+
+def test_a_load_official_without_a_report_is_refused(published: str) -> None:
+    with pytest.raises(PluginError, match="return what omnibind"):
+        build_encoder(_spec("_Silent", (published,)))
+
+
 def test_two_files_that_claim_one_key_are_refused(published: str) -> None:
     with pytest.raises(WeightsError, match="both have: bias, weight"):
         build_encoder(_spec(weights=(published, published)))

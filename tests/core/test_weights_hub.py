@@ -208,6 +208,13 @@ def test_a_file_that_changes_later_is_refused_with_both_hashes(hub: Hub) -> None
     assert locate(MOVING).read_bytes() == changed
 
 
+@pytest.mark.parametrize("target", ["owner/name/weights.bin", "owner/na--me@main/weights.bin"])
+def test_a_name_that_no_hub_has_is_refused_at_once(hub: Hub, target: str) -> None:
+    with pytest.raises(WeightsError, match=r"next: +(pin a revision|correct the card)"):
+        locate(f"hub:{target}")
+    assert hub.asked == []
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 
