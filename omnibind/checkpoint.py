@@ -26,7 +26,7 @@ from omnibind.projectors import HeadEnsemble, Projector, read_projector, write_p
 from omnibind.routers import Router
 from omnibind.specs import Recipe, Size, Slot, SpaceSpec
 from omnibind.weights.build import seeded
-from omnibind.weights.references import checksum
+from omnibind.weights.checksums import checksum
 
 __all__ = ["BoundCheckpoint", "random_checkpoint", "read_checkpoint", "write_checkpoint"]
 

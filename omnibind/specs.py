@@ -84,8 +84,9 @@ class EncoderSpec:
         params: number of parameters at full size.
         flops_per_item: floating-point operations an item (2 x multiply-add) at full size.
         build: `"module:function"`, `build(size, assets) -> nn.Module` with its own random
-            initialisation; works under `torch.device("meta")`. At size `tiny` the mapping
-            `assets` is empty and the network is the same architecture at toy width.
+            initialisation; works under `torch.device("meta")`. At size `tiny` the network is
+            the same architecture at toy width. The mapping `assets` is empty at that size and
+            with random weights: the network is built without any file then.
         weights: references (see `omnibind.weights`) whose tensors are merged and handed to
             `load_official`.
         assets: further files by name (vocabularies, label lists), resolved to paths.

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from omnibind.bench import build as build_bench
 from omnibind.bench import startup as startup_bench
 from omnibind.cli.options import AsJson
-from omnibind.cli.printing import print_json, print_table
+from omnibind.cli.printing import number, print_json, print_table
+from omnibind.plugins import registry
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -40,5 +42,27 @@ def startup(
                 "yes" if timing.median < startup_bench.LIMIT else "no",
             )
             for timing in timings
+        ],
+    )
+
+
+@app.command()
+def build(as_json: AsJson = False) -> None:
+    """Time the layout of every encoder at full size, without memory; count its parameters."""
+    layouts = build_bench.measure(registry())
+    if as_json:
+        print_json(layouts)
+        return
+    print_table(
+        ["encoder", ">params", ">seconds", f"under {build_bench.LIMIT:g} s", "as on its card"],
+        [
+            (
+                layout.encoder,
+                number(layout.params),
+                f"{layout.seconds:.2f}",
+                "yes" if layout.seconds < build_bench.LIMIT else "no",
+                "yes" if layout.params == layout.params_on_card else "no",
+            )
+            for layout in layouts
         ],
     )

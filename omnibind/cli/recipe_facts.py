@@ -20,6 +20,8 @@ __all__ = [
 ]
 
 BYTES_AT_BF16 = 2
+ROUTER = (512, 100)
+"""Widths of a router's hidden layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class RecipeFacts:
         used: each space with each of its encoders that the recipe runs.
         encoders: these networks by key; two spaces that share one carry the same key.
         params: parameters of all networks.
+        projector_params: of the projectors and routers, as published: an ensemble of heads a
+            space. None where a space ships a projector of its own, whatever that is.
         bytes_at_bf16: memory for these parameters at 2 bytes each.
         flops_per_item: modality -> operations an item, over all networks of that modality.
         licences: those of the spaces, each once. A joint row depends on all of them.
@@ -49,6 +53,7 @@ class RecipeFacts:
     used: tuple[tuple[str, EncoderSpec], ...]
     encoders: dict[str, EncoderSpec]
     params: int
+    projector_params: int | None
     bytes_at_bf16: int
     flops_per_item: dict[str, float]
     licences: tuple[str, ...]
@@ -91,11 +96,30 @@ def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:
         used=used,
         encoders=encoders,
         params=params,
+        projector_params=_projector_params(known, recipe),
         bytes_at_bf16=params * BYTES_AT_BF16,
         flops_per_item=flops,
         licences=_each_once(space.licence for space in spaces),
         commercial_use=_permitted([space.commercial_use for space in spaces]),
     )
+
+
+def _projector_params(known: Registry, recipe: Recipe) -> int | None:
+    """Of `projectors.HeadEnsemble` and `routers.Router`, counted without torch."""
+    dims = {name: space.dim for name, space in known.spaces.items()}
+    mixed = {part for slots in recipe.slots.values() for slot in slots for part in slot.parts}
+    projected = mixed & dims.keys() - {recipe.backbone}
+    if any(recipe.backbone in known.spaces[name].projectors for name in projected):
+        return None
+    hidden, joint = recipe.hidden, recipe.joint_dim
+    heads = sum((dims[name] + 3) * hidden + (hidden + 3) * joint for name in projected)
+    routers = sum(
+        (sum(dims.get(name, 0) for name in inputs) + 3) * ROUTER[0]
+        + (ROUTER[0] + 3) * ROUTER[1]
+        + (ROUTER[1] + 1) * len(recipe.slots[modality])
+        for modality, inputs in recipe.router_inputs.items()
+    )
+    return len(recipe.heads) * heads + routers
 
 
 def used_encoders(known: Registry, recipe: Recipe) -> tuple[tuple[str, EncoderSpec], ...]:

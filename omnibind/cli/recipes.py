@@ -73,7 +73,7 @@ def _print(facts: RecipeFacts) -> None:
         [
             ("joint rows", f"{facts.joint_dim} wide, in the coordinates of {facts.backbone}"),
             ("networks", f"{len(facts.encoders)}, each counted once"),
-            ("parameters", number(facts.params)),
+            ("parameters", f"{number(facts.params)} in networks{_projectors(facts)}"),
             ("bytes at bf16", number(facts.bytes_at_bf16) + "B"),
             ("FLOPs an item", flops),
             ("licence", " AND ".join(facts.licences)),
@@ -82,6 +82,11 @@ def _print(facts: RecipeFacts) -> None:
     )
     if facts.missing:
         talk(f"warning: not installed: {', '.join(facts.missing)}")
+
+
+def _projectors(facts: RecipeFacts) -> str:
+    more = facts.projector_params
+    return f", {number(more)} in projectors and routers" if more is not None else ""
 
 
 def _row(space: SpaceSpec, encoder: EncoderSpec) -> tuple[object, ...]:

@@ -45,8 +45,9 @@ class Residents:
             lock = self._locks.setdefault(spec.key, threading.Lock())
         with lock:
             if spec.key not in self._built:
-                module = build_encoder(spec, size=self.size, weights=self.weights, seed=self.seed)
-                self._built[spec.key] = module.to(self.device)
+                self._built[spec.key] = build_encoder(
+                    spec, size=self.size, weights=self.weights, seed=self.seed, device=self.device
+                )
             return cast("Encoder", self._built[spec.key])
 
     def identity(self, spec: EncoderSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from time import perf_counter
 
@@ -15,6 +16,8 @@ from omnibind.weights.hub import TARGET
 from omnibind.weights.references import parse
 
 __all__ = ["counts_its_parameters", "describes_the_encoder", "describes_the_space", "tiny"]
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def describes_the_space(space: SpaceSpec) -> Iterator[OmnibindError]:
@@ -62,6 +65,12 @@ def describes_the_encoder(subject: Subject) -> Iterator[Fault]:
             "no load_official(state) method",
             "write one: `return load_state(self, state, rename=...)` of omnibind.weights",
         )
+    for word in _unsaid(spec):
+        yield subject.fault(
+            f"its note says that the {word} of a hub file is not known",
+            f"a hub reference without it, and the note {spec.note!r}",
+            "write hub:owner/name@COMMIT/path#sha256=HEX, or say in `note` what is unknown",
+        )
 
 
 def counts_its_parameters(subject: Subject) -> Iterator[Fault]:
@@ -97,6 +106,17 @@ def _references(space: SpaceSpec) -> Iterator[str]:
 def _files_of(encoder: EncoderSpec) -> Iterator[str]:
     yield from encoder.weights
     yield from encoder.assets.values()
+
+
+def _unsaid(encoder: EncoderSpec) -> list[str]:
+    """What neither the hub references of a card nor its note tell."""
+    files = [parse(text) for text in _files_of(encoder)]
+    targets = [(file, TARGET.fullmatch(file.target)) for file in files if file.kind == "hub"]
+    unknown = {
+        "checksum": any(file.sha256 is None for file, _ in targets),
+        "revision": any(hub and not COMMIT.fullmatch(hub["revision"]) for _, hub in targets),
+    }
+    return [word for word, missing in unknown.items() if missing and word not in encoder.note]
 
 
 def _readable(text: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 from torch import Tensor, nn
 
-from omnibind.errors import OmnibindError, PluginError, WeightsError
+from omnibind.errors import OmnibindError, PluginError
 from omnibind.specs import EncoderSpec, Size, SpaceSpec
 from omnibind.testing import cards, devices, loading, preprocessing, rows, samples
 from omnibind.testing.subject import Check, Fault, Subject
@@ -68,10 +68,7 @@ class SpaceContract:
         self._hold(space, cards.describes_the_encoder)
 
     def test_cards_count_the_parameters_of_the_full_size(self, space: SpaceSpec) -> None:
-        try:
-            self._hold(space, cards.counts_its_parameters)
-        except WeightsError as error:
-            pytest.skip(f"the full size needs a file: {error}")
+        self._hold(space, cards.counts_its_parameters)
 
     def test_the_tiny_size_is_tiny(self, space: SpaceSpec) -> None:
         if self.size != "tiny":
@@ -111,6 +108,9 @@ class SpaceContract:
 
     def test_it_runs_on_any_device(self, space: SpaceSpec) -> None:
         self._hold(space, devices.runs_on_another_device)
+
+    def test_it_runs_in_half_precision(self, space: SpaceSpec) -> None:
+        self._hold(space, devices.runs_in_half_precision)
 
     def test_its_source_names_no_device(self, space: SpaceSpec) -> None:
         self._hold(space, devices.source_names_no_device)

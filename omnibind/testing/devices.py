@@ -7,6 +7,8 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +16,14 @@ import torch
 
 from omnibind.specs import Encoder, resolve
 from omnibind.testing.subject import Fault, Subject
+from omnibind.weights import build_encoder
 
-__all__ = ["builds_on_meta", "runs_on_another_device", "source_names_no_device"]
+__all__ = [
+    "builds_on_meta",
+    "runs_in_half_precision",
+    "runs_on_another_device",
+    "source_names_no_device",
+]
 
 DEVICE = re.compile(r"(cpu|cuda|mps|xpu|hpu)(:\d+)?")
 STRAYED = ("not on the expected device", "Cannot copy out of meta", "Expected all tensors")
@@ -51,6 +59,21 @@ def runs_on_another_device(subject: Subject) -> Iterator[Fault]:
             found,
             "register_buffer what forward needs; make new tensors with device=x.device of an input",
         )
+
+
+def runs_in_half_precision(subject: Subject) -> Iterator[Fault]:
+    """With its numbers in bfloat16, as published files may be, and float32 from preprocess."""
+    build = partial(build_encoder, size=subject.size, weights=subject.weights)
+    half = replace(subject, encoder=build(subject.spec, dtype=torch.bfloat16))
+    try:
+        half.rows(subject.samples()[:1])
+    except RuntimeError as error:
+        if "type" in str(error):
+            yield subject.fault(
+                "it runs in half precision, in which the engine keeps files that are so",
+                f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                "cast what preprocess made: `values.to(self.layers[0].weight.dtype)`",
+            )
 
 
 def source_names_no_device(subject: Subject) -> Iterator[Fault]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from omnibind.errors import OmnibindError
-from omnibind.specs import Encoder, EncoderSpec, Size, resolve
-from omnibind.weights import build_encoder, locate
+from omnibind.specs import Encoder, EncoderSpec, Size
+from omnibind.weights import build_encoder, lay_out
 from omnibind.weights.build import Weights
 
 __all__ = ["Check", "Fault", "Sample", "Subject", "preprocess", "same"]
@@ -59,17 +58,19 @@ class Subject:
         return build_encoder(self.spec, size=self.size, weights=self.weights)
 
     def on_meta(self, size: Size) -> nn.Module:
-        """Built where tensors have no storage; assets are fetched for the full size.
+        """Built where tensors have no storage, without files.
 
         Raises:
             Fault: the builder does not get through.
         """
-        assets: dict[str, Path] = {}
-        if size == "full":
-            assets = {name: locate(reference) for name, reference in self.spec.assets.items()}
         try:
-            with torch.device("meta"):
-                return cast("nn.Module", resolve(self.spec.build)(size, assets))
+            return lay_out(self.spec, size=size)
+        except KeyError as error:
+            raise self.fault(
+                "it is built without files, as it is with random weights",
+                f"the asset {error} was asked for at size {size!r}",
+                "take numbers of the network from the code, and a toy tokenizer without assets",
+            ) from error
         except (RuntimeError, NotImplementedError) as error:
             raise self.no_meta(f"{type(error).__name__}: {error}") from error
 

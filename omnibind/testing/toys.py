@@ -64,7 +64,8 @@ class Toy(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows."""
-        parts, mask = batch["parts"], batch["mask"].unsqueeze(-1)
+        dtype = self.first.weight.dtype
+        parts, mask = batch["parts"].to(dtype), batch["mask"].unsqueeze(-1).to(dtype)
         hidden = torch.tanh(self.first(parts)) * mask
         return F.normalize(self.last(hidden.sum(1) / mask.sum(1)), dim=-1)
 

@@ -4,48 +4,67 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from omnibind.errors import PluginError, WeightsError
 from omnibind.specs import EncoderSpec, Size, resolve
+from omnibind.weights.meta import Weightless
+from omnibind.weights.placement import place
 from omnibind.weights.references import locate
-from omnibind.weights.state import LoadReport, read_state
+from omnibind.weights.state import LoadReport, State, read_state
 
-__all__ = ["Weights", "build_encoder", "merged_state", "seeded"]
+__all__ = ["Weights", "build_encoder", "lay_out", "merged_state", "seeded"]
 
 Weights = Literal["official", "random"]
 
 
 def build_encoder(
-    spec: EncoderSpec, *, size: Size = "full", weights: Weights = "official", seed: int = 0
+    spec: EncoderSpec,
+    *,
+    size: Size = "full",
+    weights: Weights = "official",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """Makes an encoder in eval mode on the CPU, without gradients.
+    """Makes an encoder in eval mode, without gradients.
 
     Args:
         spec: its card.
         size: `tiny` is the same architecture at toy width; it has no published weights and
             is always random.
-        weights: `official` loads the card's references; `random` keeps a seeded initialisation.
+        weights: `official` loads the card's references; `random` keeps a seeded initialisation
+            and needs no file at any size.
         seed: of the random initialisation, together with the key.
+        device: where it is to be; published weights go there tensor by tensor.
+        dtype: of its numbers. By default published weights keep their own on an accelerator
+            (the wider one of a mixed file) and become float32 on a CPU; random ones stay as the
+            builder made them.
 
     Raises:
         WeightsError: a file is missing or does not fit, or a tensor stays empty.
         PluginError: the card names no callable that makes an `nn.Module`.
     """
-    if size == "tiny":
-        module = seeded(lambda: _make(spec, size, {}), spec.key, seed)
+    if size == "tiny" or weights == "random":
+        module = seeded(lambda: _make(spec, size, {}), spec.key, seed).to(device, dtype)
     else:
-        assets = {name: locate(reference) for name, reference in spec.assets.items()}
-        if weights == "random":
-            module = seeded(lambda: _make(spec, size, assets), spec.key, seed)
-        else:
-            module = _with_weights(spec, assets)
+        module = _with_weights(spec, torch.device(device), dtype)
     return module.eval().requires_grad_(False)
+
+
+def lay_out(spec: EncoderSpec, *, size: Size = "full") -> nn.Module:
+    """An encoder wholly on the meta device, without files: to count and to look at.
+
+    Raises:
+        PluginError: the card names no callable that makes an `nn.Module`.
+    """
+    with torch.device("meta"):
+        return _make(spec, size, {})
 
 
 def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
@@ -75,27 +94,12 @@ def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
     return merged
 
 
-class _EmptyOnMeta(TorchFunctionMode):
-    """Parameters take no memory until their tensors arrive; computed buffers stay real."""
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        options = dict(kwargs or {})
-        if func is torch.empty and options.get("device") is None:
-            options["device"] = "meta"
-        return func(*args, **options)
-
-
-def _with_weights(spec: EncoderSpec, assets: Mapping[str, Path]) -> nn.Module:
-    with _EmptyOnMeta():
+def _with_weights(spec: EncoderSpec, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
+    assets = {name: locate(reference) for name, reference in spec.assets.items()}
+    with Weightless():
         module = _make(spec, "full", assets)
     load = cast(
-        "Callable[[Mapping[str, Tensor]], LoadReport] | None",
+        "Callable[[Mapping[str, Tensor]], object] | None",
         getattr(module, "load_official", None),
     )
     if load is None or not spec.weights:
@@ -104,9 +108,26 @@ def _with_weights(spec: EncoderSpec, assets: Mapping[str, Path]) -> nn.Module:
             found="no load_official method" if load is None else "no weights on its card",
             next_step="use weights='random', or ask the plugin's author",
         )
-    load(merged_state(spec.weights))
+    state = merged_state(spec.weights)
+    report = load(state)
     _refuse_empty(spec, module)
+    if not isinstance(report, LoadReport):
+        raise PluginError(
+            f"a LoadReport of load_official of the encoder {spec.key!r}",
+            found=type(report).__name__,
+            next_step="return what omnibind.weights.load_state gives",
+        )
+    place(module, device, dtype or _precision(state, report, device))
     return module
+
+
+def _precision(state: State, report: LoadReport, device: torch.device) -> torch.dtype:
+    """Ours: that of the used tensors on an accelerator, and float32 on a CPU."""
+    used = [state[key] for key in report.used if key in state]
+    kinds = {tensor.dtype for tensor in used if tensor.is_floating_point()}
+    if device.type == "cpu" or not kinds:
+        return torch.float32
+    return reduce(torch.promote_types, kinds)
 
 
 def _refuse_empty(spec: EncoderSpec, module: nn.Module) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omnibind.errors import WeightsError
-from omnibind.weights.references import Reference, cache_folder, is_offline, verify
+from omnibind.weights.checksums import verify
+from omnibind.weights.folders import cache_folder, is_offline
+from omnibind.weights.references import Reference
 
 __all__ = ["file_of_package"]
 

@@ -5,12 +5,12 @@ package:DIST/path/in/wheel#sha256=HEX            the same, whatever version is i
 module:python_package/path                       a file inside an importable package
 hub:owner/name@revision/path#sha256=HEX          a file of a model hub repository
 file:path                                        a local file
+
+A hub file without a checksum has to stay what it was when it was first seen on this machine.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from omnibind.errors import WeightsError
+from omnibind.weights.checksums import verify, verify_first_seen
 
-__all__ = ["Reference", "cache_folder", "is_offline", "locate", "parse", "verify"]
+__all__ = ["Reference", "locate", "parse"]
 
 PATTERN = re.compile(r"(?P<kind>\w+):(?P<target>[^#]+)(?:#sha256=(?P<sha256>[0-9a-f]{64}))?")
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ def locate(reference: str) -> Path:
     path = FINDERS[parsed.kind](parsed)
     if parsed.sha256:
         verify(path, parsed)
+    elif parsed.kind == "hub":
+        verify_first_seen(path, parsed)
     return path
 
 
@@ -58,50 +60,6 @@ def parse(text: str) -> Reference:
             next_step="write it as KIND:PATH[#sha256=HEX]",
         )
     return Reference(kind=match["kind"], target=match["target"], sha256=match["sha256"], text=text)
-
-
-def cache_folder() -> Path:
-    """Where downloads and rows are kept: `OMNIBIND_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("OMNIBIND_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "omnibind"
-
-
-def is_offline() -> bool:
-    """Whether `OMNIBIND_OFFLINE` forbids every download."""
-    return os.environ.get("OMNIBIND_OFFLINE", "") not in ("", "0")
-
-
-def verify(path: Path, reference: Reference) -> None:
-    """Checks a file against its reference's SHA-256, once a state of the file.
-
-    Raises:
-        WeightsError: the checksum differs.
-    """
-    facts = path.stat()
-    seen = f"{path.resolve()}:{facts.st_size}:{facts.st_mtime_ns}:{reference.sha256}"
-    stamp = cache_folder() / "verified" / hashlib.sha256(seen.encode()).hexdigest()
-    if stamp.exists():
-        return
-    found = checksum(path)
-    if found != reference.sha256:
-        raise WeightsError(
-            f"the file behind {reference.text!r}",
-            found=(f"{path}", f"sha256 {found}"),
-            next_step="delete it and try again; if it stays, the source has changed: do not use it",
-        )
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.touch()
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _package(reference: Reference) -> Path:

@@ -87,7 +87,8 @@ def load_state(
     """Fits a checkpoint to a module; every key is used or named as dropped.
 
     Args:
-        module: its parameters and buffers are replaced (tensors are taken, not copied).
+        module: its parameters and buffers are replaced (tensors are taken, not copied). One on
+            the meta device takes the checkpoint's own precision; one with memory keeps its own.
         state: the published checkpoint.
         rename: published key -> key of the module; None for a key it does not know.
         dropped: pattern of published keys (`*.attn_mask`) -> why they are not needed.
@@ -111,7 +112,7 @@ def load_state(
         if problem:
             problems.append(problem)
             continue
-        taken[cast("str", name)] = tensor.to(expected[cast("str", name)].dtype)
+        taken[cast("str", name)] = _fitting(tensor, expected[cast("str", name)])
         used.append(key)
     absent = set(expected) - set(taken)
     problems += [f"missing {k}" for k in sorted(absent) if _matching(k, derived) is None]
@@ -119,6 +120,11 @@ def load_state(
         raise _does_not_fit(module, problems)
     module.load_state_dict(taken, strict=False, assign=True)
     return LoadReport(used=tuple(used), dropped=left)
+
+
+def _fitting(tensor: Tensor, wanted: Tensor) -> Tensor:
+    free = wanted.is_meta and wanted.is_floating_point() and tensor.is_floating_point()
+    return tensor if free else tensor.to(wanted.dtype)
 
 
 def _misfit(

@@ -61,6 +61,17 @@ def test_a_recipe_is_shown_as_a_table(omnibind):
     assert "CC0-1.0 AND CC-BY-NC-4.0" in ran.out
 
 
+def test_bench_build_counts_the_parameters_of_every_encoder(omnibind):
+    found = json.loads(omnibind("bench", "build", "--json").out)
+    assert {one["encoder"] for one in found} >= {"toy-text", "toy-image", "toy-audio"}
+    assert all(one["params"] > 0 for one in found)
+    assert "as on its card" in omnibind("bench", "build").out
+
+
+def test_projectors_that_spaces_ship_are_not_counted_as_heads(omnibind):
+    assert json.loads(omnibind("recipes", "show", "toys", "--json").out)["projector_params"] is None
+
+
 def test_doctor_names_versions_devices_and_weights_that_are_not_here(omnibind):
     ran = omnibind("doctor")
     assert ran.code == 0

@@ -15,9 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import omnibind
-from omnibind.errors import PluginError, WeightsError
-from omnibind.specs import EncoderSpec
-from omnibind.weights import build_encoder, load_state, locate, read_state
+from omnibind.errors import WeightsError
+from omnibind.weights import load_state, locate, read_state
 
 
 @pytest.fixture(autouse=True)
@@ -229,90 +228,24 @@ def test_two_keys_for_one_tensor_are_refused() -> None:
         load_state(nn.Linear(3, 2), state, rename=str.lower)
 
 
+def test_a_module_with_memory_keeps_its_precision_and_one_without_takes_the_files() -> None:
+    half = {key: tensor.half() for key, tensor in nn.Linear(3, 2).state_dict().items()}
+    real, empty = nn.Linear(3, 2), nn.Linear(3, 2, device="meta")
+    load_state(real, half)
+    load_state(empty, half)
+    assert real.weight.dtype == torch.float32
+    assert empty.weight.data_ptr() == half["weight"].data_ptr()
+
+
+def test_whole_numbers_take_the_modules_kind() -> None:
+    module = nn.BatchNorm1d(2, device="meta")
+    state = dict(nn.BatchNorm1d(2).state_dict()) | {"num_batches_tracked": torch.tensor(7.0)}
+    load_state(module, state)
+    assert module.num_batches_tracked.dtype == torch.int64
+    assert module.num_batches_tracked.item() == 7
+
+
 def test_a_key_that_no_checkpoint_has_may_be_derived() -> None:
     module = nn.BatchNorm1d(2)
     state = {k: v for k, v in module.state_dict().items() if k != "num_batches_tracked"}
     load_state(module, state, derived={"num_batches_tracked": "not needed in eval mode"})
-
-
-# --- building -------------------------------------------------------------------------------
-
-
-class _Net(nn.Linear):
-    def __init__(self, size: str, assets: object) -> None:
-        super().__init__(3, 4 if size == "full" else 2)
-        self.register_buffer("steps", torch.arange(3), persistent=False)
-
-    def load_official(self, state: dict[str, torch.Tensor]) -> object:
-        return load_state(self, state)
-
-
-class _Forgetful(_Net):
-    def load_official(self, state: dict[str, torch.Tensor]) -> object:
-        return None
-
-
-def _no_module(size: str, assets: object) -> str:
-    return "no module"
-
-
-def _spec(build: str = "_Net", weights: tuple[str, ...] = ()) -> EncoderSpec:
-    return EncoderSpec(
-        key="net",
-        modality="text",
-        dim=4,
-        params=16,
-        flops_per_item=1.0,
-        build=f"{__name__}:{build}",
-        weights=weights,
-    )
-
-
-@pytest.fixture
-def published(tmp_path: Path) -> str:
-    save_file({"weight": torch.ones(4, 3), "bias": torch.zeros(4)}, tmp_path / "w.safetensors")
-    return f"file:{tmp_path / 'w.safetensors'}"
-
-
-def test_random_weights_depend_on_key_and_seed_alone() -> None:
-    torch.manual_seed(5)
-    one = build_encoder(_spec(), weights="random")
-    torch.manual_seed(6)
-    two, other = (
-        build_encoder(_spec(), weights="random"),
-        build_encoder(_spec(), weights="random", seed=1),
-    )
-    assert torch.equal(one.weight, two.weight)
-    assert not torch.equal(one.weight, other.weight)
-
-
-def test_tiny_is_built_without_assets_or_weights() -> None:
-    assert build_encoder(_spec(), size="tiny").weight.shape == (2, 3)
-
-
-def test_published_weights_are_loaded_and_frozen(published: str) -> None:
-    module = build_encoder(_spec(weights=(published,)))
-    assert torch.equal(module.weight, torch.ones(4, 3))
-    assert module.steps.tolist() == [0, 1, 2]
-    assert not module.training
-    assert not any(p.requires_grad for p in module.parameters())
-
-
-def test_a_tensor_that_stays_empty_is_refused(published: str) -> None:
-    with pytest.raises(WeightsError, match="none for weight, bias"):
-        build_encoder(_spec("_Forgetful", (published,)))
-
-
-def test_two_files_that_claim_one_key_are_refused(published: str) -> None:
-    with pytest.raises(WeightsError, match="both have: bias, weight"):
-        build_encoder(_spec(weights=(published, published)))
-
-
-def test_an_encoder_without_published_weights_says_so() -> None:
-    with pytest.raises(WeightsError, match="no weights on its card"):
-        build_encoder(_spec())
-
-
-def test_a_builder_that_makes_no_module_is_named() -> None:
-    with pytest.raises(PluginError, match="_no_module"):
-        build_encoder(_spec("_no_module"), weights="random")

@@ -86,6 +86,11 @@ class Centred(Good):
         return F.normalize(rows - 0.5 * rows.mean(0), dim=-1)
 
 
+class OnlyFloat32(Good):
+    def forward(self, batch):
+        return F.normalize(self.out(self.table(batch["ids"]).float().mean(1)), dim=-1)
+
+
 class OfDifferentLength(Good):
     def preprocess(self, media):
         return {"ids": torch.tensor(list(media.encode()))}
@@ -254,6 +259,7 @@ THREADS = "preprocess_is_thread_safe"
 ITEM = "preprocess_leaves_the_item_alone"
 APART = "preprocess_is_apart_from_the_network"
 META = "it_builds_on_the_meta_device"
+HALF = "it_runs_in_half_precision"
 MOVES = "it_runs_on_any_device"
 LOAD = "loading_published_weights_is_strict"
 COUNT = "cards_count_the_parameters_of_the_full_size"
@@ -270,6 +276,7 @@ BROKEN: dict[type, dict[str, str]] = {
     Noisy: {REPEAT: "nn.Dropout", BATCH: ""},
     NumpyWeights: {SEED: "torch's own generator"},
     Centred: {BATCH: "no statistics over the batch"},
+    OnlyFloat32: {HALF: "cast what preprocess made"},
     OfDifferentLength: {SHAPE: "pad in collate", UNIT: "", BATCH: "", MOVES: ""},
     Unpadded: {BATCH: "mask the padding"},
     WithGradient: {TENSORS: "cpu tensor, with gradients"},
@@ -376,15 +383,40 @@ def test_a_card_without_flops_says_how_to_count_them() -> None:
         Contract().test_the_cards_of_the_encoders_can_be_used(space_of("Good", flops_per_item=0.0))
 
 
+@pytest.mark.parametrize(
+    ("reference", "note", "unsaid"),
+    [
+        ("hub:me/it@main/a.pt", "", ["checksum", "revision"]),
+        ("hub:me/it@main/a.pt", "revision and checksum unknown", []),
+        (f"hub:me/it@{'a' * 40}/a.pt", "", ["checksum"]),
+        (f"hub:me/it@v1/a.pt#sha256={'0' * 64}", "checksum as the authors say", ["revision"]),
+        (f"hub:me/it@{'a' * 40}/a.pt#sha256={'0' * 64}", "", []),
+    ],
+)
+def test_what_is_unknown_of_a_hub_file_has_to_be_said(
+    reference: str, note: str, unsaid: list[str]
+) -> None:
+    space = space_of("Good", weights=(reference,), note=note)
+    said = failing(Contract(), space).get("the_cards_of_the_encoders_can_be_used", "")
+    assert re.findall(r"the (checksum|revision) of a hub file is not known", said) == unsaid
+
+
 def test_a_builder_that_is_not_there_is_said_in_every_test() -> None:
     with pytest.raises(pytest.fail.Exception, match="mend the card in the plugin"):
         Contract().test_rows_have_unit_norm(space_of("Missing"))
 
 
-def test_the_full_size_is_not_counted_where_its_files_cannot_be_had() -> None:
-    space = space_of("Good", assets={"words": "file:/nowhere/words.txt"})
-    with pytest.raises(pytest.skip.Exception, match="no such file"):
-        Contract().test_cards_count_the_parameters_of_the_full_size(space)
+class Reads(Good):
+    def __init__(self, size: str, assets: dict[str, Path]) -> None:
+        super().__init__(size, assets)
+        self.words = assets["words"] if size == "full" else None
+
+
+def test_a_builder_that_needs_a_file_is_found_and_files_are_not_asked_for() -> None:
+    files = {"words": "file:/nowhere/words.txt"}
+    Contract().test_cards_count_the_parameters_of_the_full_size(space_of("Good", assets=files))
+    with pytest.raises(pytest.fail.Exception, match="asset 'words' was asked for at size 'full'"):
+        Contract().test_cards_count_the_parameters_of_the_full_size(space_of("Reads", assets=files))
 
 
 STRAYS = {

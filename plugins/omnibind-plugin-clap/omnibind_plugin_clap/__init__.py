@@ -23,9 +23,10 @@ SAME_FILE = (
     "OmniBind's repository Viglong/OmniBind carries a file of this name and size; that the two "
     "are equal has not been checked."
 )
+NO_CHECKSUM = f"The file's checksum is not known. {SAME_FILE}"
 
 
-def _text(space: str, weights: str) -> EncoderSpec:
+def _text(space: str, weights: str, file: str) -> EncoderSpec:
     return EncoderSpec(
         key=f"{space}-text",
         modality="text",
@@ -35,7 +36,7 @@ def _text(space: str, weights: str) -> EncoderSpec:
         build="omnibind_plugin_clap.text:build",
         weights=(weights,),
         assets={"vocabulary": VOCABULARY},
-        note="FLOPs are of 77 tokens; shorter texts need fewer, for padding is left out.",
+        note=f"FLOPs are of 77 tokens; shorter texts need fewer, for padding is left out. {file}",
     )
 
 
@@ -51,9 +52,9 @@ GENERAL_SPACE = SpaceSpec(
             flops_per_item=11.8e9,
             build="omnibind_plugin_clap.audio:general",
             weights=(GENERAL,),
-            note=f"FLOPs are of one window of 10 s. The file's checksum is not known. {SAME_FILE}",
+            note=f"FLOPs are of one window of 10 s. {NO_CHECKSUM}",
         ),
-        "text": _text("clap-general", GENERAL),
+        "text": _text("clap-general", GENERAL, NO_CHECKSUM),
     },
     licence="CC0-1.0",
     commercial_use=True,
@@ -76,7 +77,7 @@ MUSIC_SPACE = SpaceSpec(
             weights=(MUSIC,),
             note=f"FLOPs are of one window of 10 s. {SAME_FILE}",
         ),
-        "text": _text("clap-music", MUSIC),
+        "text": _text("clap-music", MUSIC, SAME_FILE),
     },
     licence="CC0-1.0",
     commercial_use=True,

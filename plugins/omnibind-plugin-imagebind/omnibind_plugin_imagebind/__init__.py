@@ -15,7 +15,7 @@ WEIGHTS = (
 FILE = (
     "The authors publish imagebind_huge.pth at dl.fbaipublicfiles.com/imagebind, without a "
     "checksum. The card names a copy on the hub; four repositories list the same checksum for it, "
-    "which has not been compared with the authors' own file."
+    "which has not been compared with the authors' own file. That it is float32 is a guess."
 )
 SCALING = "How the authors scaled {} is not known here: preprocessing is ours."
 HEADS = "The number of attention heads ({}) is not told by the file's shapes and not confirmed."

@@ -18,6 +18,7 @@ __all__ = ["describe"]
 
 NETWORKS = "omnibind_plugin_openclip.networks"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+UNSEEN = "files not seen, read at revision {!r}; their checksums are unknown here"
 OWNED = {"bert-base-uncased": "google-bert/bert-base-uncased"}
 """Hub names of before owners were part of a name."""
 
@@ -46,7 +47,7 @@ def describe(
             build=f"{NETWORKS}:{modality} {model} {pretrained}",
             weights=(weights,),
             assets=_tokenizer(config["text_cfg"]) if modality == "text" else {},
-            note="; ".join(filter(None, [note, f"file not seen, read at {revision!r}"])),
+            note="; ".join(filter(None, [note, UNSEEN.format(revision)])),
         )
         for modality, (params, flops) in _count(config).items()
     }

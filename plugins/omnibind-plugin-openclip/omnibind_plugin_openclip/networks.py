@@ -127,8 +127,9 @@ def tokens(config: Mapping[str, Any], assets: Mapping[str, Path]) -> Callable[[s
     length, options = config.get("context_length", 77), config.get("tokenizer_kwargs", {})
     if "hf_tokenizer_name" not in config:
         return open_clip.SimpleTokenizer(context_length=length, **options)
-    if not assets:  # the tiny size has no files
-        return open_clip.SimpleTokenizer(context_length=length)
+    if not assets:  # random weights have no files: CLIP's tokens, as far as there are rows for them
+        clip, rows = open_clip.SimpleTokenizer(context_length=length), config.get("vocab_size")
+        return lambda text: clip(text) % rows if rows else clip(text)
     folder = assets["tokenizer.json"].parent
     return HFTokenizer(str(folder), context_length=length, **options)
 

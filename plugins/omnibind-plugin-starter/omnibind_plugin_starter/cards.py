@@ -42,8 +42,6 @@ MINILM = EncoderSpec(
         f"{OWN}/minilm-centre.safetensors",
     ),
     assets={
-        "config": f"{MINILM_FOLDER}/config.json"
-        "#sha256=953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
         "tokenizer": f"{MINILM_FOLDER}/tokenizer.json"
         "#sha256=be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     },

@@ -124,30 +124,33 @@ def centred(rows: Tensor, centre: Tensor) -> Tensor:
     return normalize(normalize(rows, dim=-1) - centre.to(rows.dtype), dim=-1)
 
 
+MINILM_SIZES = {
+    "vocab_size": 30_522,
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+}
+MINILM_TINY = {"vocab_size": 512, "num_hidden_layers": 1, "intermediate_size": 32}
+
+
 def minilm(size: Size, assets: Mapping[str, Path]) -> MiniLM:
-    """Builds MiniLM from the package's own configuration and tokenizer."""
-    if size == "tiny":
-        config = BertConfig(
-            vocab_size=512,
-            hidden_size=384,
-            num_hidden_layers=1,
-            num_attention_heads=12,
-            intermediate_size=32,
-            max_position_embeddings=MINILM_TOKENS,
-        )
-        return MiniLM(BertModel(config, add_pooling_layer=False), hashed_words(512, MINILM_TOKENS))
-    config = BertConfig.from_json_file(str(assets["config"]))
+    """Builds MiniLM with the tokenizer of its package; hashed words where there is none."""
+    config = BertConfig(**(MINILM_SIZES | (MINILM_TINY if size == "tiny" else {})))
+    network = BertModel(config, add_pooling_layer=False)
+    if "tokenizer" not in assets:
+        return MiniLM(network, hashed_words(config.vocab_size, MINILM_TOKENS))
     tokenizer = Tokenizer.from_file(str(assets["tokenizer"]))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MINILM_TOKENS)
-    network = BertModel(config, add_pooling_layer=False)
     return MiniLM(network, lambda text: tokenizer.encode(text).ids)
 
 
 def wordllama(size: Size, assets: Mapping[str, Path]) -> WordLlama:
-    """Builds WordLlama with the tokenizer that lies beside its weights."""
-    if size == "tiny":
-        return WordLlama(512, 256, hashed_words(512, WORDLLAMA_TOKENS))
+    """Builds WordLlama with the tokenizer beside its weights; hashed words where there is none."""
+    tokens = 512 if size == "tiny" else 32_000
+    if "tokenizer" not in assets:
+        return WordLlama(tokens, 256, hashed_words(tokens, WORDLLAMA_TOKENS))
     tokenizer = Tokenizer.from_file(str(assets["tokenizer"]))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -155,9 +158,9 @@ def wordllama(size: Size, assets: Mapping[str, Path]) -> WordLlama:
     def tokenize(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False).ids[:WORDLLAMA_TOKENS]
 
-    return WordLlama(32_000, 256, tokenize)
+    return WordLlama(tokens, 256, tokenize)
 
 
 def hashed_words(tokens: int, limit: int) -> Tokenize:
-    """A toy tokenizer for the tiny size: one token a word, numbered by its CRC-32."""
+    """A toy tokenizer where there is no vocabulary: one token a word, by its CRC-32."""
     return lambda text: [zlib.crc32(word.encode()) % tokens for word in text.split()[:limit]]

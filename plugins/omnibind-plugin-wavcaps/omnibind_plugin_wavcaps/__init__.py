@@ -13,9 +13,10 @@ VOCABULARY = (
     "#sha256=07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 )
 NOTE = (
-    "The authors state no licence for the weights; OmniBind's repository gives them as CC-BY-4.0, "
-    "and the data set is for academic use only. Not known: a commit of that repository to pin, and "
-    "the file's checksum. The file holds 2,707,200 more parameters, classifiers of the tower's own "
+    "The authors state no licence for the weights; OmniBind's repository gives them as CC-BY-4.0. "
+    "From memory, to be checked: the data set's page says CC-BY-4.0 and its text allows academic "
+    "use only. Not known: that repository's revision (its main branch is read) and the file's "
+    "checksum. The file holds 2,707,200 more parameters, classifiers of the tower's own "
     "pre-training and a temperature, which are not loaded."
 )
 WAVCAPS = "WavCaps (FreeSound, BBC Sound Effects, SoundBible, AudioSet with strong labels)"

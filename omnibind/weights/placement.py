@@ -1,0 +1,77 @@
+"""Loaded tensors to their device and number type, one at a time: never two copies of a network.
+
+A checkpoint's tensors are pages of its file (`mmap`), which take memory once they are read. Where
+they are wanted as they are, on the CPU, they stay that: one copy, shared with other processes.
+Where a tensor is converted or moved, its pages are given back before the next one is read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from bisect import bisect_right
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["place"]
+
+MAPS = Path("/proc/self/maps")
+HALVES = (torch.float16, torch.bfloat16)
+Ranges = list[tuple[int, int]]
+
+
+def place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Gives a loaded module its device and number type, in place.
+
+    Args:
+        module: parameters may be pages of a file.
+        device: of all its tensors.
+        dtype: of its parameters and of buffers that a checkpoint has. Computed buffers follow
+            into half precision only, without which they would not fit the parameters.
+    """
+    pages, loaded = _file_pages(), {id(t) for t in module.state_dict(keep_vars=True).values()}
+    for identity, owners in _owners(module).items():
+        tensor: Tensor = getattr(*owners[0])
+        follows = tensor.is_floating_point() and (identity in loaded or dtype in HALVES)
+        before = tensor.detach()
+        after = before.to(device=device, dtype=dtype if follows else tensor.dtype)
+        if after is not before:
+            new = nn.Parameter(after, requires_grad=False)
+            for layer, name in owners:
+                setattr(layer, name, new if isinstance(tensor, nn.Parameter) else after)
+            _give_back(before, pages)
+
+
+def _owners(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """Where each tensor hangs, by its identity: shared tensors stay shared."""
+    owners: dict[int, list[tuple[nn.Module, str]]] = {}
+    for layer in module.modules():
+        own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+        for name, tensor in own:
+            owners.setdefault(id(tensor), []).append((layer, name))
+    return owners
+
+
+def _file_pages() -> Ranges:
+    """Addresses of this process that are pages of files, private to it; sorted. Linux."""
+    if not MAPS.exists():
+        return []
+    lines = (line.split(maxsplit=5) for line in MAPS.read_text().splitlines())
+    spans = [line[0].split("-") for line in lines if line[1].endswith("p") and line[4] != "0"]
+    return sorted((int(start, 16), int(end, 16)) for start, end in spans)
+
+
+def _give_back(tensor: Tensor, pages: Ranges) -> None:
+    """Drops the pages that lie wholly inside a tensor; touched again, they would be read again."""
+    if tensor.is_cpu and tensor.is_contiguous():
+        start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+        near = bisect_right(pages, (start, end)) - 1
+        first, last = -(-start // mmap.PAGESIZE), end // mmap.PAGESIZE
+        if near >= 0 and end <= pages[near][1] and first < last:
+            ctypes.CDLL(None).madvise(
+                ctypes.c_void_p(first * mmap.PAGESIZE),
+                ctypes.c_size_t((last - first) * mmap.PAGESIZE),
+                mmap.MADV_DONTNEED,
+            )
