@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from omnibind.media.windows import every, joined, mean_rows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
-from omnibind_plugin_starter.windows import cut, mean_over_windows, real, stacked
 
 if TYPE_CHECKING:
     from omnibind.media.audio import Audio
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["EffectSounds", "WildSounds", "aisfx_minilm", "birdnet_minilm"]
 
 DIM = 384
+MOST = 20  # windows of a sound that are read
 BIRDNET_FILE = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 
 
@@ -27,7 +28,7 @@ class EffectSounds(nn.Module):
     """aiSFX, at home with sound effects and instruments: the mean over blocks of 2.3 s.
 
     Shape:
-        `windows` `[item, window, 100, 96]`, `count` `[item]` -> `[item, 384]`.
+        `windows` `[window, 100, 96]`, `count` `[item]` -> `[item, 384]`.
     """
 
     def __init__(self, network: aisfx.AiSfx, width: int) -> None:
@@ -38,16 +39,17 @@ class EffectSounds(nn.Module):
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Log-mel blocks every 1.2 s; a last block that is not full is left out, as published."""
         frames = aisfx.log_mel(media.mono(aisfx.RATE))
-        return {"windows": cut(frames, aisfx.BLOCK, aisfx.HOP, shortest=aisfx.BLOCK)}
+        blocks = every(frames, aisfx.BLOCK, aisfx.HOP, shortest=aisfx.BLOCK, most=MOST)
+        return {"windows": blocks}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Sounds of different lengths: zero windows behind the shorter ones."""
-        return stacked([item["windows"] for item in items])
+        """The windows of all sounds one after another."""
+        return joined(items)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        features = self.network(real(batch))
-        return normalize(self.adapter(mean_over_windows(features, batch["count"])), dim=-1)
+        features = self.network(batch["windows"])
+        return normalize(self.adapter(mean_rows(features, batch["count"])), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the embedding network; its nine classifiers have no use here."""
@@ -66,7 +68,7 @@ class WildSounds(nn.Module):
     """BirdNET, at home with animals: the mean over windows of 3 s.
 
     Shape:
-        `windows` `[item, window, 144000]`, `count` `[item]` -> `[item, 384]`.
+        `windows` `[window, 144000]`, `count` `[item]` -> `[item, 384]`.
     """
 
     def __init__(self, network: birdnet.BirdNet, width: int) -> None:
@@ -77,16 +79,17 @@ class WildSounds(nn.Module):
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Windows of 3 s at 48 kHz; a last one of less than 1.5 s is left out, as published."""
         sound = media.mono(birdnet.RATE)
-        return {"windows": cut(sound, birdnet.WINDOW, birdnet.WINDOW, birdnet.WINDOW // 2)}
+        length = birdnet.WINDOW
+        return {"windows": every(sound, length, length, shortest=length // 2, most=MOST)}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Sounds of different lengths: zero windows behind the shorter ones."""
-        return stacked([item["windows"] for item in items])
+        """The windows of all sounds one after another."""
+        return joined(items)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        features, _ = self.network(real(batch))
-        return normalize(self.adapter(mean_over_windows(features, batch["count"])), dim=-1)
+        features, _ = self.network(batch["windows"])
+        return normalize(self.adapter(mean_rows(features, batch["count"])), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Reads the numbers out of the TensorFlow Lite file."""
