@@ -51,6 +51,14 @@ def test_any_sound_becomes_one_unit_row(encoder: ClapAudio, item: Audio, count: 
     assert row.norm(dim=-1).item() == pytest.approx(1)
 
 
+def test_of_a_long_sound_every_excerpt_gives_a_window(encoder: ClapAudio) -> None:
+    item = Audio(noise(30).waveform, RATE, (0, 150 * RATE, 300 * RATE), 310 * RATE)
+    assert encoder.preprocess(item)["mels"].shape == (3, 1, FRAMES, 64)
+    encoder.long = "official"
+    assert encoder.preprocess(item)["mels"].shape == (1, 4 if encoder.fuses else 1, FRAMES, 64)
+    encoder.long = "windows"
+
+
 def test_stereo_is_the_mean_of_its_channels(encoder: ClapAudio) -> None:
     stereo = noise(2, channels=2)
     mono = Audio(stereo.waveform.mean(0, keepdim=True), RATE)

@@ -67,6 +67,14 @@ def test_any_sound_becomes_one_unit_row(
     assert rows(encoder, item).norm(dim=-1).item() == pytest.approx(1, abs=1e-5)
 
 
+def test_of_a_long_sound_every_excerpt_gives_a_window(encoder: ImageBindAudio) -> None:
+    item = Audio(noise(30).waveform, RATE, (0, 150 * RATE, 300 * RATE), 310 * RATE)
+    assert encoder.preprocess(item)["windows"].shape == (3, 1, 128, 204)
+    encoder.long = "official"
+    assert encoder.preprocess(item)["windows"].shape == (3, 1, 128, 204)
+    encoder.long = "windows"
+
+
 def test_a_short_sound_has_one_row_both_ways(encoder: ImageBindAudio) -> None:
     ours = rows(encoder, noise(1.5))
     encoder.long = "official"
