@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from omnibind.cli.root import BUILT_IN
+
 
 def test_spaces_are_listed_with_their_plugin_and_licence(omnibind):
     ran = omnibind("spaces")
@@ -105,3 +107,10 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(omnibind, words):
 
 def test_the_version_is_printed(omnibind):
     assert omnibind("--version").out.startswith("omnibind 0.")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_command_tells_how_it_is_used(omnibind, name):
+    told = omnibind(name, "--help")
+    assert told.code == 0
+    assert "Usage:" in told.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -98,13 +99,14 @@ def test_files_bytes_and_memory_give_equal_rows(model: Embedder, tmp_path: Path)
 
 def test_pictures_as_pil_arrays_and_tensors_give_equal_rows(model: Embedder) -> None:
     forms = [Image.fromarray(PICTURE), PICTURE, torch.from_numpy(PICTURE).permute(2, 0, 1)]
-    rows = model.embed(forms).rows
-    assert torch.equal(rows[0], rows[1])
-    assert torch.equal(rows[0], rows[2])
+    picture, array, tensor = (model.embed([form]).rows for form in forms)
+    assert torch.equal(picture, array)
+    assert torch.equal(picture, tensor)
 
 
-def test_shapes_of_open3d_give_the_rows_of_their_points(model: Embedder) -> None:
-    open3d = pytest.importorskip("open3d", exc_type=ImportError)
+def test_shapes_of_open3d_give_the_rows_of_their_points(
+    model: Embedder, open3d: ModuleType
+) -> None:
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(CLOUD.astype(np.float64)))
     assert torch.equal(model.embed([cloud]).rows, model.embed([(CLOUD, None)]).rows)
 

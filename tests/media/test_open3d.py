@@ -17,11 +17,6 @@ def refused(source):
     return refusal.value.found[0]
 
 
-@pytest.fixture(scope="module")
-def open3d():
-    return pytest.importorskip("open3d", exc_type=ImportError)
-
-
 def test_open3d_meshes_old_and_new_equal_trimeshs(open3d, ball):
     old = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(ball.vertices), open3d.utility.Vector3iVector(ball.faces)

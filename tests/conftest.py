@@ -1,0 +1,17 @@
+"""What every test may ask for."""
+
+import ctypes
+from importlib.util import find_spec
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def open3d() -> ModuleType:
+    """open3d, which on Linux wants a libusb that bare machines lack: a pip package brings one."""
+    if find_spec("libusb_package"):
+        import libusb_package
+
+        ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
+    return pytest.importorskip("open3d", exc_type=ImportError)
