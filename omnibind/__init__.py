@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from omnibind.errors import OmnibindError
 
 if TYPE_CHECKING:
-    from omnibind.embedder import Embedder, Embeddings, load
+    from omnibind.embedder import Embedder, Embeddings, Windows, load
 
 __version__ = "0.1.0"
-__all__ = ["Embedder", "Embeddings", "OmnibindError", "__version__", "load"]
+__all__ = ["Embedder", "Embeddings", "OmnibindError", "Windows", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Embedder", "Embeddings", "load"):
+    if name in ("Embedder", "Embeddings", "Windows", "load"):
         return getattr(import_module("omnibind.embedder"), name)
     raise AttributeError(f"module 'omnibind' has no attribute {name!r}")

@@ -16,14 +16,21 @@ from omnibind.binder import Binder, BoundRows
 from omnibind.checkpoint import BoundCheckpoint, random_checkpoint, read_checkpoint
 from omnibind.engine import Engine, Item, recognise, shared_engine
 from omnibind.engine.items import short_name
-from omnibind.errors import ItemError, ItemFailure, MediaError, RecipeError, UnknownNameError
+from omnibind.errors import (
+    ItemError,
+    ItemFailure,
+    MediaError,
+    RecipeError,
+    SetupError,
+    UnknownNameError,
+)
 from omnibind.plugins import Registry, registry
 from omnibind.projectors import Projector, read_projector
-from omnibind.specs import EncoderSpec, Recipe, Size, SpaceSpec
+from omnibind.specs import EncoderSpec, Long, Recipe, Size, SpaceSpec, resolve
 from omnibind.weights import locate
 from omnibind.weights.build import Weights
 
-__all__ = ["Embedder", "Embeddings", "load"]
+__all__ = ["Embedder", "Embeddings", "Windows", "load"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,25 @@ class Embeddings:
     indices: tuple[int, ...]
     modalities: tuple[str, ...]
     errors: tuple[ItemFailure, ...]
+    weights: tuple[Mapping[str, float], ...]
+    degraded: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Joint rows of the windows of one item.
+
+    Attributes:
+        rows: float32 `[window, joint]`, unit norm, in the order of time.
+        starts: where each window starts in the item, in s.
+        seconds: how long a window is; an item that is shorter is one window.
+        weights: slot weights of each window, by slot name.
+        degraded: spaces and routers (`router:<modality>`) that were missing.
+    """
+
+    rows: Float[Tensor, "window joint"]
+    starts: tuple[float, ...]
+    seconds: int | float
     weights: tuple[Mapping[str, float], ...]
     degraded: tuple[str, ...]
 
@@ -109,6 +135,44 @@ class Embedder:
                 if indices
             }
         return self._gather(bound, encoded.indices, tuple(failures))
+
+    def windows(
+        self, item: object, modality: str | None = None, *, seconds: int | float = 10
+    ) -> Windows:
+        """Makes a joint row of every window of one item that lasts: where in it is something?
+
+        Every space hears the same window. Of a sound beyond five minutes, these are the windows
+        of what is held of it (see `omnibind.media.excerpts`).
+
+        Args:
+            item: as for `embed`, but one.
+            modality: as for `embed`.
+            seconds: length of a window; they are evenly spread, from the first sample to the last.
+
+        Raises:
+            MediaError: the item cannot be read, or its modality has no length in time.
+            RecipeError: the recipe has no space for its modality.
+            ItemError: a window that an encoder fails at.
+        """
+        if modality is not None:
+            self.known.modality(modality)
+        card = recognise(0, item, self.known.modalities, modality).modality
+        self._require(card.name)
+        if not card.cut:
+            raise MediaError(
+                f"the windows of {short_name(item)}",
+                found=f"a modality, {card.name!r}, that has no length in time",
+                next_step="embed([item]) makes its one row",
+            )
+        cut = resolve(card.cut)(resolve(card.load)(item), seconds)
+        found = self.embed([window for _, window in cut], card.name, strict=True)
+        return Windows(
+            rows=found.rows,
+            starts=tuple(start for start, _ in cut),
+            seconds=seconds,
+            weights=found.weights,
+            degraded=found.degraded,
+        )
 
     def compare(
         self, a: Iterable[object] | Embeddings | Tensor, b: Iterable[object] | Embeddings | Tensor
@@ -206,6 +270,7 @@ def load(
     device: str = "auto",
     size: Size = "full",
     weights: Weights = "official",
+    long: Long | None = None,
     commercial_only: bool = False,
     without: Sequence[str] = (),
     engine: Engine | None = None,
@@ -218,6 +283,8 @@ def load(
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         size: `tiny` for tests: the same networks at toy width, with random weights.
         weights: `official`, or `random` for benchmarks without checkpoints.
+        long: what becomes of media longer than an encoder's clip: `windows` spread over all of
+            it (the default), or what its authors do, `official`. See `omnibind.specs.Long`.
         commercial_only: only spaces whose licence permits commercial use; unclear counts as no.
         without: names of spaces to leave out.
         engine: one of your own; by default the process's shared one.
@@ -226,14 +293,30 @@ def load(
     Raises:
         UnknownNameError: no such recipe, or a name in `without` that the recipe lacks.
         RecipeError: no space of it is installed or left.
+        SetupError: `engine` was made with another `long`.
         CheckpointError, WeightsError: files that are missing, damaged or do not fit.
     """
     known = known or registry()
     checkpoint = _checkpoint(name, known, size, weights)
     spaces = _spaces(checkpoint.recipe, known, commercial_only=commercial_only, without=without)
-    engine = engine or shared_engine(device=device, size=size, weights=weights)
+    engine = engine or shared_engine(
+        device=device, size=size, weights=weights, long=long or "windows"
+    )
+    _same_long(long, engine, spaces)
     binder = checkpoint.binder(space.name for space in spaces)
     return Embedder(binder, spaces, engine, known)
+
+
+def _same_long(asked: Long | None, engine: Engine, spaces: Sequence[SpaceSpec]) -> None:
+    if asked not in (None, engine.encoders.long):
+        raise SetupError(
+            f"long={asked!r}",
+            found=f"an engine with long={engine.encoders.long!r}",
+            next_step=f"make the engine with long={asked!r}, or leave one of the two out",
+        )
+    if asked == "official" and not any(e.long for card in spaces for e in card.encoders.values()):
+        names = ", ".join(card.name for card in spaces)
+        warnings.warn(f"long='official' changes nothing: {names} know one way only", stacklevel=3)
 
 
 def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights) -> BoundCheckpoint:

@@ -22,6 +22,7 @@ __all__ = [
     "Dataset",
     "Encoder",
     "EncoderSpec",
+    "Long",
     "Modality",
     "Recipe",
     "Size",
@@ -31,6 +32,12 @@ __all__ = [
 ]
 
 Size = Literal["full", "tiny"]
+Long = Literal["windows", "official"]
+"""What becomes of media longer than an encoder's clip.
+
+`windows`: windows spread over all of it, and the mean of their rows. `official`: what the encoder's
+authors do, with nothing left to chance.
+"""
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -63,6 +70,8 @@ class Modality:
         claims: `"module:function"`, `claims(object) -> bool`: is this object mine?
         digest: `"module:function"`, `digest(media) -> bytes`: equal media, equal digest.
         units: what the decoded media holds, with units, for people.
+        cut: `"module:function"`, `cut(media, seconds) -> [(start in s, media), ...]`: windows of
+            one length, of media that last; empty for others.
     """
 
     name: str
@@ -71,6 +80,7 @@ class Modality:
     claims: str
     digest: str
     units: str
+    cut: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +100,7 @@ class EncoderSpec:
         weights: references (see `omnibind.weights`) whose tensors are merged and handed to
             `load_official`.
         assets: further files by name (vocabularies, label lists), resolved to paths.
+        long: whether the network has a setting `long` (see `Long`); rows depend on it.
         revision: changes whenever rows change; part of every cache key.
         note: facts that are not certain, said aloud on the card.
     """
@@ -102,6 +113,7 @@ class EncoderSpec:
     build: str
     weights: tuple[str, ...]
     assets: Mapping[str, str] = field(default_factory=dict)
+    long: bool = False
     revision: str = "1"
     note: str = ""
 

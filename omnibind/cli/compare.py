@@ -14,6 +14,7 @@ from omnibind.cli.options import (
     CommercialOnly,
     Device,
     Loading,
+    LongMedia,
     ModelSize,
     RecipeName,
     WeightsKind,
@@ -52,6 +53,7 @@ def compare(
     recipe: RecipeName = "starter",
     size: ModelSize = "full",
     weights: WeightsKind = "official",
+    long: LongMedia = "windows",
     commercial_only: CommercialOnly = False,
     without: Without = None,
     device: Device = "auto",
@@ -65,6 +67,7 @@ def compare(
         recipe=recipe,
         size=size,
         weights=weights,
+        long=long,
         commercial_only=commercial_only,
         without=tuple(without or ()),
     )

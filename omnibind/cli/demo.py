@@ -12,6 +12,7 @@ from omnibind.cli.options import (
     CommercialOnly,
     Device,
     Loading,
+    LongMedia,
     ModelSize,
     RecipeName,
     WeightsKind,
@@ -36,6 +37,7 @@ def demo(
     recipe: RecipeName = "starter",
     size: ModelSize = "full",
     weights: WeightsKind = "official",
+    long: LongMedia = "windows",
     commercial_only: CommercialOnly = False,
     without: Without = None,
     device: Device = "auto",
@@ -46,6 +48,7 @@ def demo(
         recipe=recipe,
         size=size,
         weights=weights,
+        long=long,
         commercial_only=commercial_only,
         without=tuple(without or ()),
     )

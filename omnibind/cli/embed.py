@@ -14,6 +14,7 @@ from omnibind.cli.options import (
     Context,
     Device,
     Loading,
+    LongMedia,
     ModelSize,
     RecipeName,
     WeightsKind,
@@ -48,6 +49,7 @@ def embed(
     recipe: RecipeName = "starter",
     size: ModelSize = "full",
     weights: WeightsKind = "official",
+    long: LongMedia = "windows",
     commercial_only: CommercialOnly = False,
     without: Without = None,
     device: Device = "auto",
@@ -81,6 +83,7 @@ def embed(
         recipe=recipe,
         size=size,
         weights=weights,
+        long=long,
         commercial_only=commercial_only,
         without=tuple(without or ()),
     )

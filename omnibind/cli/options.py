@@ -24,6 +24,7 @@ __all__ = [
     "Device",
     "Help",
     "Loading",
+    "LongMedia",
     "ModelSize",
     "RecipeName",
     "WeightsKind",
@@ -47,6 +48,7 @@ NO_OTHER_HELP: dict[str, Any] = {"help_option_names": []}
 """Context settings of a command that has the option `Help`."""
 Size = Literal["full", "tiny"]
 Weights = Literal["official", "random"]
+Long = Literal["windows", "official"]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="A recipe's name, or the folder of a bound checkpoint.")
@@ -54,6 +56,10 @@ RecipeName = Annotated[
 ModelSize = Annotated[Size, typer.Option("--size", help="tiny: toy networks, for tests.")]
 WeightsKind = Annotated[
     Weights, typer.Option("--weights", help="random: for benchmarks without checkpoints.")
+]
+LongMedia = Annotated[
+    Long,
+    typer.Option("--long", help="Media longer than a clip: windows of all, or as their authors."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 CommercialOnly = Annotated[
@@ -71,6 +77,7 @@ class Loading:
     recipe: str = "starter"
     size: Size = "full"
     weights: Weights = "official"
+    long: Long = "windows"
     commercial_only: bool = False
     without: tuple[str, ...] = ()
 
@@ -83,6 +90,7 @@ class Loading:
             device=device,
             size=self.size,
             weights=self.weights,
+            long=self.long,
             commercial_only=self.commercial_only,
             without=self.without,
         )

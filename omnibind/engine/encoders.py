@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.errors import PluginError
-from omnibind.specs import Encoder, EncoderSpec, Size
+from omnibind.specs import Encoder, EncoderSpec, Long, Size
 from omnibind.weights import build_encoder, locate
 from omnibind.weights.build import Weights
 
@@ -28,12 +28,14 @@ class Residents:
     Attributes:
         device: where they live and run.
         size, weights, seed: how they are built (see `omnibind.weights.build_encoder`).
+        long: the setting of those that have it (see `omnibind.specs.Long`).
     """
 
     device: torch.device
     size: Size = "full"
     weights: Weights = "official"
     seed: int = 0
+    long: Long = "windows"
     _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     _identities: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])
     _locks: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
@@ -45,9 +47,12 @@ class Residents:
             lock = self._locks.setdefault(spec.key, threading.Lock())
         with lock:
             if spec.key not in self._built:
-                self._built[spec.key] = build_encoder(
+                module = build_encoder(
                     spec, size=self.size, weights=self.weights, seed=self.seed, device=self.device
                 )
+                if spec.long:
+                    _set_long(spec, module, self.long)
+                self._built[spec.key] = module
             return cast("Encoder", self._built[spec.key])
 
     def identity(self, spec: EncoderSpec) -> str:
@@ -59,6 +64,7 @@ class Residents:
         if known not in self._identities:
             parts: list[Any] = [spec.key, spec.revision, self.size, self.weights, self.seed]
             parts += [*spec.weights, *sorted(spec.assets.items())]
+            parts += [f"long={self.long}"] if spec.long else []
             if self.size == "full" and self.weights == "official":
                 parts += [_state_of(ref) for ref in spec.weights if "#sha256=" not in ref]
             self._identities[known] = "|".join(map(str, parts))
@@ -89,6 +95,16 @@ def run_batch(
             next_step="mend the plugin's forward, or the width on its card",
         )
     return rows
+
+
+def _set_long(spec: EncoderSpec, module: nn.Module, long: Long) -> None:
+    if not hasattr(module, "long"):
+        raise PluginError(
+            f"the setting long={long!r} of the encoder {spec.key!r}",
+            found="a card that has it and a network that has not",
+            next_step="give the network an attribute `long`, or take it off the card",
+        )
+    cast("Any", module).long = long
 
 
 def _state_of(reference: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from omnibind.engine.encoders import Residents, Sample, run_batch
 from omnibind.engine.items import Item
 from omnibind.engine.rowcache import RowCache
 from omnibind.errors import ItemFailure, MediaError, SetupError
-from omnibind.specs import EncoderSpec, Size, resolve
+from omnibind.specs import EncoderSpec, Long, Size, resolve
 from omnibind.weights import cache_folder
 from omnibind.weights.build import Weights
 
@@ -50,6 +50,7 @@ class Engine:
         size: `full`, or `tiny` for tests.
         weights: `official`, or `random` (see `omnibind.weights.build_encoder`).
         seed: of random weights.
+        long: what becomes of media longer than an encoder's clip (see `omnibind.specs.Long`).
         workers: threads that decode and preprocess; the number of processors by default.
         batch_size: items an encoder sees at once.
         cache: rows of content seen before; None keeps none.
@@ -62,12 +63,13 @@ class Engine:
         size: Size = "full",
         weights: Weights = "official",
         seed: int = 0,
+        long: Long = "windows",
         workers: int | None = None,
         batch_size: int = 32,
         cache: RowCache | None = None,
     ) -> None:
         self.device = torch.device(_pick(device))
-        self.encoders = Residents(self.device, size, weights, seed)
+        self.encoders = Residents(self.device, size, weights, seed, long)
         self.batch_size = batch_size
         self.workers = workers or min(8, os.cpu_count() or 1)
         self.cache = cache
@@ -222,11 +224,16 @@ class _Job:
 
 @cache
 def shared_engine(
-    *, device: str = "auto", size: Size = "full", weights: Weights = "official", cached: bool = True
+    *,
+    device: str = "auto",
+    size: Size = "full",
+    weights: Weights = "official",
+    long: Long = "windows",
+    cached: bool = True,
 ) -> Engine:
     """The engine of this process for one way of building encoders; every caller shares it."""
     rows = RowCache(cache_folder() / "rows.sqlite") if cached else None
-    return Engine(device=device, size=size, weights=weights, cache=rows)
+    return Engine(device=device, size=size, weights=weights, long=long, cache=rows)
 
 
 def _by_key(specs: Iterable[EncoderSpec]) -> dict[str, EncoderSpec]:

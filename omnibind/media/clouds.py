@@ -18,7 +18,7 @@ from omnibind.errors import MediaError
 from omnibind.media.source import Content, refusal
 from omnibind.media.surface import Cloud
 
-MAX_BYTES = 256 * 1024**2
+MAX_BYTES = 512 * 1024**2
 """Largest array inside a file, in bytes when unpacked (ours)."""
 
 _XYZ_NAMES, _RGB_NAMES = ("xyz", "points"), ("rgb", "colors")

@@ -1,7 +1,8 @@
 """Shapes: `Points`, a cloud with or without colour, whether they came as a cloud or as a mesh.
 
 Meshes become 65,536 points spread evenly over their surface, the same ones every time, coloured by
-texture, material, vertices or faces. y is up, as in OBJ; axes and units stay as in the file.
+texture, material, vertices or faces. y is up, as in OBJ and glTF; axes and units stay as in the
+file, unless `load` is told that z is up there, as in many scans and in STL files.
 Ours: all limits, and that one point is enough (`sample` repeats points to make more).
 
 Mesh files are parsed by trimesh, which is Python, and point files by a few lines of numpy: both
@@ -15,7 +16,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -28,7 +29,8 @@ from omnibind.media.open3d_objects import from_open3d
 from omnibind.media.source import Content, MediaWarning, decoding, describe, read, refusal
 from omnibind.media.surface import Cloud
 
-MAX_POINTS = 5_000_000
+MAX_POINTS = 20_000_000
+UpAxis = Literal["y", "z"]
 LARGEST = 1e15
 """Coordinates beyond this overflow float32 when they are squared."""
 
@@ -86,13 +88,14 @@ class Points:
         return torch.randperm(len(self.xyz), generator=torch.Generator().manual_seed(_SEED))
 
 
-def load(source: object) -> Points:
+def load(source: object, *, up_axis: UpAxis = "y") -> Points:
     """Reads a shape.
 
     Args:
         source: a path or the bytes of a mesh file (.obj, .ply, .stl, .off, .glb, .gltf) or point
             file (.ply, .pcd, .xyz, .npz, .npy); `(xyz, rgb)` arrays or tensors, rgb or None; a
             float table `[point, 3 | 6]`; a trimesh or open3d mesh, scene or cloud; `Points`.
+        up_axis: what points up in the source; with `z` the shape is turned about the x axis.
     Raises:
         MediaError: no shape, damaged, empty, without area, NaN or infinite, or too large.
     Warns:
@@ -110,7 +113,7 @@ def load(source: object) -> Points:
             points = _checked(_from_file(content, problems), label)
     for problem in dict.fromkeys(problems):
         warnings.warn(f"points {label}: {problem}", MediaWarning, stacklevel=2)
-    return points
+    return _upright(points, up_axis, label)
 
 
 def claims(thing: object) -> bool:
@@ -131,6 +134,15 @@ def digest(media: Points) -> bytes:
         if values is not None:
             summary.update(values.contiguous().numpy().data)
     return summary.digest()
+
+
+def _upright(points: Points, up_axis: str, label: str) -> Points:
+    if up_axis not in get_args(UpAxis):
+        raise refusal("points", label, found=f"up_axis={up_axis!r}", next_step="say 'y' or 'z'")
+    if up_axis == "y":
+        return points
+    x, y, z = points.xyz.unbind(-1)
+    return Points(torch.stack([x, z, -y], dim=-1), points.rgb)
 
 
 def _is_in_memory(thing: object) -> bool:

@@ -1,4 +1,4 @@
-"""Decodes the bytes of a sound or video file to samples and their rate.
+"""Decodes a sound or video file, block by block: what is held of it, and its rate.
 
 What may be opened is a list, for FFmpeg knows formats that name other files and network addresses.
 """
@@ -6,7 +6,9 @@ What may be opened is a list, for FFmpeg knows formats that name other files and
 from __future__ import annotations
 
 import re
-from io import BytesIO
+from bisect import bisect_left, bisect_right
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import av
@@ -16,11 +18,11 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from omnibind.errors import MediaError
-from omnibind.media.source import Content, refusal
+from omnibind.media.excerpts import Stretches
+from omnibind.media.source import Opened, refusal
 
-MAX_SAMPLES = 64 * 1024**2
-"""Most samples over all channels: 23 min of mono at 48 kHz (ours)."""
-MAX_SECONDS = 3600
+MAX_SECONDS = 24 * 3600
+"""Longest sound, in s (ours)."""
 MAX_CHANNELS = 32
 RATES = range(1_000, 768_001)
 """Rates that are believed, in Hz (ours)."""
@@ -40,23 +42,23 @@ _STREAMED = 0x7F00_0000  # size fields beyond this are placeholders of programs 
 Samples = NDArray[np.float32]
 
 
-def decode(content: Content) -> tuple[Samples, int]:
-    """Samples `[channel, time]` and their rate in Hz.
+def decode(source: Opened) -> tuple[Samples, int, Stretches, int]:
+    """What is held, `[channel, time]`; its rate in Hz; which stretches these are; of how many.
 
     Raises:
         MediaError: refused by a limit, or cut short. Decoders raise what they like besides.
     """
-    if _is_libsndfiles(content.data):
+    if _is_libsndfiles(source.head):
         try:
-            return _decode_sound(content)
+            return _decode_sound(source)
         except soundfile.LibsndfileError as error:
             if error.code not in _UNKNOWN_TO_LIBSNDFILE:
                 raise
-    return _decode_track(content)
+    return _decode_track(source)
 
 
-def check_extent(channels: int, times: int, rate: int, label: str) -> None:
-    """Refuses a sound by its header, before anything is decoded."""
+def check_extent(channels: int, times: int, rate: int, label: str) -> Stretches:
+    """What to hold of a sound, or a refusal by its header, before anything is decoded."""
     found = ""
     if rate not in RATES:
         found = f"a rate of {rate:,} Hz; believed are {RATES[0]:,} to {RATES[-1]:,} Hz"
@@ -64,15 +66,15 @@ def check_extent(channels: int, times: int, rate: int, label: str) -> None:
         found = f"{channels} channels; 1 to {MAX_CHANNELS} are read"
     elif times < 1:
         found = "no samples: its length is zero"
-    elif channels * times > MAX_SAMPLES or times > MAX_SECONDS * rate:
-        found = (
-            f"{channels} x {times:,} samples ({times / rate:,.0f} s); at most {MAX_SAMPLES:,} "
-            f"samples and {MAX_SECONDS:,} s are read"
-        )
-    if found:
-        raise refusal(
-            "audio", label, found=found, next_step="mend it, or cut out the part that matters"
-        )
+    elif times > MAX_SECONDS * rate:
+        found = f"{times:,} samples ({times / rate:,.0f} s); at most {MAX_SECONDS:,} s are read"
+    elif not (held := Stretches.of(channels, times, rate)).starts:
+        found = f"{times / rate:,.0f} s of {channels} channels at {rate:,} Hz: too much at a time"
+    else:
+        return held
+    raise refusal(
+        "audio", label, found=found, next_step="mend it, or cut out the part that matters"
+    )
 
 
 def _is_libsndfiles(data: bytes) -> bool:
@@ -82,77 +84,123 @@ def _is_libsndfiles(data: bytes) -> bool:
     )
 
 
-class _Bytes(BytesIO):
-    """Bytes that let a damaged header seek to before the start, as files of the system do not."""
+class _Forgiving:
+    """A file that lets a damaged header seek to before the start."""
+
+    def __init__(self, file: Any) -> None:
+        self.tell, self.read, self.readinto = file.tell, file.read, file.readinto
+        self._seek = file.seek
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return super().seek(max(offset, 0) if whence == 0 else offset, whence)
+        return self._seek(max(offset, 0) if whence == 0 else offset, whence)
 
 
-def _decode_sound(content: Content) -> tuple[Samples, int]:
-    with soundfile.SoundFile(_Bytes(content.data)) as sound:
+def _decode_sound(source: Opened) -> tuple[Samples, int, Stretches, int]:
+    source.file.seek(0)
+    stream: Any = _Forgiving(source.file)
+    with soundfile.SoundFile(stream) as sound:
         file: Any = sound
-        check_extent(file.channels, file.frames, file.samplerate, content.label)
-        for claimed, held in re.findall(r": (\d+) \(should be (\d+)\)", file.extra_info):
-            if int(held) + 8 < int(claimed) < _STREAMED:
-                raise _cut_short(content.label, f"{claimed} bytes", f"{held}")
-        samples = file.read(dtype="float32", always_2d=True).T
-        if samples.shape[1] < file.frames:
-            raise _cut_short(content.label, f"{file.frames} samples", f"{samples.shape[1]}")
-        return samples, file.samplerate
+        held = check_extent(file.channels, file.frames, file.samplerate, source.label)
+        for claimed, there in re.findall(r": (\d+) \(should be (\d+)\)", file.extra_info):
+            if int(there) + 8 < int(claimed) < _STREAMED:
+                raise _cut_short(source.label, f"{claimed} bytes", f"{there}")
+        samples = np.empty((file.channels, len(held.starts) * held.length), np.float32)
+        for number, start in enumerate(held.starts):
+            if start:
+                file.seek(start)
+            block = file.read(held.length, dtype="float32", always_2d=True).T
+            if block.shape[1] < held.length:
+                there = f"{start + block.shape[1]}"
+                raise _cut_short(source.label, f"{file.frames} samples", there)
+            samples[:, number * held.length : (number + 1) * held.length] = block
+        return samples, file.samplerate, held, file.frames
 
 
-def _decode_track(content: Content) -> tuple[Samples, int]:
+def _decode_track(source: Opened) -> tuple[Samples, int, Stretches, int]:
+    """Once where all is held; long sounds twice, for their length has to be known first."""
+    with _track(source) as (container, track):
+        codec = track.codec_context
+        channels, rate = codec.channels, codec.sample_rate
+        blocks, times = _while_whole(_blocks(container, track), rate, source.label)
+        held = check_extent(channels, times, rate, source.label)
+        if container.format.name.startswith("mov") and track.duration:
+            promised = float(track.duration * track.time_base)
+            if times / rate < 0.95 * promised - 0.5:
+                raise _cut_short(source.label, f"{promised:.1f} s", f"{times / rate:.1f} s")
+    if len(held.starts) == 1:
+        return np.concatenate(blocks, axis=1), rate, held, times
+    with _track(source) as (container, track):
+        samples = _excerpts(_blocks(container, track), channels, held)
+    return samples, rate, held, times
+
+
+@contextmanager
+def _track(source: Opened) -> Generator[tuple[Any, Any]]:
+    """The container and its first sound track, from the start."""
+    source.file.seek(0)
     options = {"format_whitelist": _CONTAINERS, "codec_whitelist": _CODECS}
-    with _open(content, options) as container:
+    with _open(source, options) as container:
         if not container.streams.audio:
-            raise refusal(
-                "audio", content.label, found="no sound track", next_step="check the file"
-            )
+            raise refusal("audio", source.label, found="no sound track", next_step="check the file")
         track = container.streams.audio[0]
         codec = track.codec_context
         if codec.name not in _CODECS.split(","):
             raise refusal(
                 "audio",
-                content.label,
+                source.label,
                 found=f"a sound track of codec {codec.name!r}, which is not read",
                 next_step="convert it to WAV, FLAC or M4A",
             )
-        rate = codec.sample_rate
-        check_extent(codec.channels, 1, rate, content.label)
-        samples = np.concatenate(_blocks(container, track, rate, content.label), axis=1)
-        if container.format.name.startswith("mov") and track.duration:
-            promised = float(track.duration * track.time_base)
-            if samples.shape[1] / rate < 0.95 * promised - 0.5:
-                held = f"{samples.shape[1] / rate:.1f} s"
-                raise _cut_short(content.label, f"{promised:.1f} s", held)
-        return samples, rate
+        check_extent(codec.channels, 1, codec.sample_rate, source.label)
+        yield container, track
 
 
-def _open(content: Content, options: dict[str, str]) -> Any:
+def _open(source: Opened, options: dict[str, str]) -> Any:
     try:
-        return av.open(BytesIO(content.data), options=options)
+        return av.open(source.file, options=options)
     except (FFmpegError, ValueError) as error:
         raise refusal(
             "audio",
-            content.label,
-            found=f"no sound or video file that is known; it starts with {content.data[:8]!r}",
+            source.label,
+            found=f"no sound or video file that is known; it starts with {source.head[:8]!r}",
             next_step="check what the file really is, or convert it to WAV",
         ) from error
 
 
-def _blocks(container: Any, track: Any, rate: int, label: str) -> list[Samples]:
+def _blocks(container: Any, track: Any) -> Iterator[Samples]:
     resampler: Any = av.AudioResampler(format="fltp")  # pyright: ignore[reportUnknownMemberType]
-    blocks: list[Samples] = []
-    held = 0
     for frame in container.decode(track):
         for part in resampler.resample(frame):
-            block = part.to_ndarray()
-            held += block.shape[1]
-            check_extent(block.shape[0], held, rate, label)
-            blocks.append(block)
-    check_extent(1, held, rate, label)
-    return blocks
+            yield part.to_ndarray()
+
+
+def _while_whole(blocks: Iterable[Samples], rate: int, label: str) -> tuple[list[Samples], int]:
+    """The blocks, for as long as all of the sound could be held, and its samples a channel."""
+    kept: list[Samples] = []
+    times = 0
+    for block in blocks:
+        times += block.shape[1]
+        kept.append(block)
+        if len(check_extent(block.shape[0], times, rate, label).starts) > 1:
+            kept.clear()
+    return kept, times
+
+
+def _excerpts(blocks: Iterable[Samples], channels: int, held: Stretches) -> Samples:
+    """The held stretches, one after another, out of all blocks."""
+    samples = np.zeros((channels, len(held.starts) * held.length), np.float32)
+    begins = 0
+    for block in blocks:
+        ends = begins + block.shape[1]
+        first = max(0, bisect_right(held.starts, begins) - 1)
+        for number in range(first, bisect_left(held.starts, ends)):
+            start = held.starts[number]
+            low, high = max(start, begins), min(start + held.length, ends)
+            if low < high:
+                place = number * held.length - start
+                samples[:, place + low : place + high] = block[:, low - begins : high - begins]
+        begins = ends
+    return samples
 
 
 def _cut_short(label: str, promised: str, held: str) -> MediaError:

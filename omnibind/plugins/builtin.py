@@ -10,7 +10,7 @@ SOUNDS = ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .m4a .aac .mka .mp
 SHAPES = ".obj .ply .stl .glb .gltf .off .xyz .pcd .npz .npy"
 
 
-def _modality(name: str, extensions: str, units: str) -> Modality:
+def _modality(name: str, extensions: str, units: str, *, lasts: bool = False) -> Modality:
     module = f"omnibind.media.{name}"
     return Modality(
         name=name,
@@ -19,6 +19,7 @@ def _modality(name: str, extensions: str, units: str) -> Modality:
         claims=f"{module}:claims",
         digest=f"{module}:digest",
         units=units,
+        cut=f"{module}:cut" if lasts else "",
     )
 
 
@@ -28,6 +29,8 @@ def provide_modalities() -> list[Modality]:
     return [
         _modality("text", ".txt .md", "str"),
         _modality("image", IMAGES, "PIL RGB picture, 8 bit"),
-        _modality("audio", SOUNDS, "waveform [channel, time] in [-1, 1] with its rate in Hz"),
+        _modality(
+            "audio", SOUNDS, "waveform [channel, time] in [-1, 1] with its rate in Hz", lasts=True
+        ),
         _modality("points", SHAPES, "xyz [point, 3], rgb [point, 3] in [0, 1]; y is up"),
     ]

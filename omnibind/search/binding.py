@@ -25,6 +25,7 @@ class Binding:
         joint_dim: width of a row.
         spaces: those that took part, sorted.
         size, weights: how the encoders were built.
+        long: what became of media longer than an encoder's clip.
         digest: over the encoders' weights references and revisions, the recipe's slots, and every
             number of projectors and routers.
     """
@@ -35,6 +36,7 @@ class Binding:
     size: str
     weights: str
     digest: str
+    long: str = "windows"
 
 
 def binding_of(model: Embedder) -> Binding:
@@ -56,6 +58,7 @@ def binding_of(model: Embedder) -> Binding:
         size=residents.size,
         weights=residents.weights,
         digest=digest.hexdigest(),
+        long=residents.long,
     )
 
 

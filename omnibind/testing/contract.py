@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from omnibind.errors import OmnibindError, PluginError
 from omnibind.specs import EncoderSpec, Size, SpaceSpec
-from omnibind.testing import cards, devices, loading, preprocessing, rows, samples
+from omnibind.testing import cards, devices, loading, longmedia, preprocessing, rows, samples
 from omnibind.testing.subject import Check, Fault, Subject
 from omnibind.weights import build_encoder
 from omnibind.weights.build import Weights
@@ -90,6 +90,9 @@ class SpaceContract:
 
     def test_a_row_does_not_depend_on_its_batch(self, space: SpaceSpec) -> None:
         self._hold(space, rows.independent_of_the_batch)
+
+    def test_media_longer_than_a_clip_become_rows_both_ways(self, space: SpaceSpec) -> None:
+        self._hold(space, longmedia.both_ways)
 
     def test_preprocess_makes_cpu_tensors(self, space: SpaceSpec) -> None:
         self._hold(space, preprocessing.makes_cpu_tensors)

@@ -63,7 +63,9 @@ def leaves_the_item_alone(subject: Subject) -> Iterator[Fault]:
         return
     digest = resolve(modality.digest)
     for number, item in enumerate(subject.media):
-        watched = _Watched(item.waveform, item.rate) if isinstance(item, Audio) else item
+        watched = item
+        if isinstance(item, Audio):
+            watched = _Watched(item.waveform, item.rate, item.starts, item.whole)
         before = digest(watched)
         preprocess(subject.encoder, watched)
         handed = watched.handed if isinstance(watched, _Watched) else []

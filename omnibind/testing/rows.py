@@ -8,7 +8,14 @@ import torch
 
 from omnibind.testing.subject import Fault, Subject, preprocess, same
 
-__all__ = ["independent_of_the_batch", "repeatable", "same_seed_same_weights", "shaped", "unit"]
+__all__ = [
+    "COARSE",
+    "independent_of_the_batch",
+    "repeatable",
+    "same_seed_same_weights",
+    "shaped",
+    "unit",
+]
 
 UNIT = {torch.float64: 1e-5, torch.float32: 1e-4}
 COARSE = 5e-3  # half precision

@@ -16,7 +16,7 @@ from omnibind.errors import UnknownNameError
 from omnibind.plugins import builtin
 from omnibind.specs import resolve
 
-__all__ = ["media", "pictures", "shapes", "sounds", "texts", "write_samples"]
+__all__ = ["long_media", "media", "pictures", "shapes", "sounds", "texts", "write_samples"]
 
 RATE = 16_000
 Sound = tuple[NDArray[np.float32], int]
@@ -90,6 +90,14 @@ def media(modality: str) -> list[Any]:
         "points": shapes,
     }
     return [resolve(load[modality])(sample) for sample in raw[modality]().values()]
+
+
+def long_media(modality: str) -> list[Any]:
+    """Decoded media longer than any encoder's clip; none for modalities without length in time."""
+    if modality != "audio":
+        return []
+    noise = _float(_random(7).uniform(-0.4, 0.4, 12 * RATE))
+    return [resolve("omnibind.media.audio:load")((noise, RATE))]
 
 
 def write_samples(folder: Path) -> dict[str, list[Path]]:

@@ -180,3 +180,18 @@ def test_many_threads_read_the_same_files_alike(points_files):
     with ThreadPoolExecutor(8) as pool:
         digests = list(pool.map(lambda data: points.digest(points.load(data)), files))
     assert len(set(digests)) == 4
+
+
+def test_a_shape_whose_z_points_up_is_turned_when_told(tmp_path):
+    lying = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    (tmp_path / "a.npz").write_bytes(npz(xyz=lying))
+    assert points.load(tmp_path / "a.npz").xyz.tolist() == lying.tolist()
+    turned = points.load(tmp_path / "a.npz", up_axis="z")
+    assert turned.xyz.tolist() == [[1, 3, -2], [4, 6, -5]]
+    assert points.digest(points.load(turned)) == points.digest(turned)
+
+
+def test_ten_million_points_are_taken():
+    xyz = np.zeros((10_000_000, 3), np.float32)
+    xyz[1] = 1
+    assert len(points.load(npz(xyz=xyz)).xyz) == 10_000_000

@@ -210,6 +210,24 @@ class Paints(Good):
         return {"ids": torch.tensor(list(media.resize((4, 4)).convert("L").tobytes()))}
 
 
+class SaysNothingOfLong(Good):
+    def __init__(self, size, assets):
+        super().__init__(size, assets)
+        self.long = "windows"
+
+
+class StartsOfficial(Good):
+    def __init__(self, size, assets):
+        super().__init__(size, assets)
+        self.long = "official"
+
+
+class BreaksOfficially(SaysNothingOfLong):
+    def forward(self, batch):
+        rows = super().forward(batch)
+        return 2 * rows if self.long == "official" else rows
+
+
 def space_of(name: str, modality: str = "text", **facts: Any) -> SpaceSpec:
     card: dict[str, Any] = {
         "key": name,
@@ -263,6 +281,7 @@ HALF = "it_runs_in_half_precision"
 MOVES = "it_runs_on_any_device"
 LOAD = "loading_published_weights_is_strict"
 COUNT = "cards_count_the_parameters_of_the_full_size"
+LONG = "media_longer_than_a_clip_become_rows_both_ways"
 CARDS = "the_cards_of_the_encoders_can_be_used"
 
 BROKEN: dict[type, dict[str, str]] = {
@@ -306,6 +325,21 @@ def test_an_item_that_is_written_to_is_found(kind: type, modality: str) -> None:
     said = failing(Contract(), space_of(kind.__name__, modality))
     assert set(said) == {ITEM}
     assert "no in-place operations" in said[ITEM]
+
+
+@pytest.mark.parametrize(
+    ("kind", "card", "words"),
+    [
+        (SaysNothingOfLong, False, "one on the network"),
+        (Good, True, "none on the network"),
+        (StartsOfficial, True, "starts as 'windows'"),
+        (BreaksOfficially, True, "long='official': one unit row an item"),
+    ],
+)
+def test_a_broken_promise_about_long_media_is_found(kind: type, card: bool, words: str) -> None:
+    said = failing(Contract(), space_of(kind.__name__, long=card))
+    assert set(said) == {LONG}
+    assert words in said[LONG]
 
 
 class Smelling(Contract):

@@ -13,17 +13,18 @@ from torch.nn.functional import normalize
 from transformers import ClapAudioConfig, ClapAudioModel
 
 from omnibind.media.audio import Audio
+from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_clap.sound import (
     CLIP,
     FRAMES,
     RATE,
+    SLACK,
     filled,
     fused,
     log_mel,
     quantised,
-    windows,
 )
 
 __all__ = ["ClapAudio", "general", "music", "projection"]
@@ -77,10 +78,10 @@ class ClapAudio(nn.Module):
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Mono, 48 kHz, 16-bit steps, log-mel of every window."""
-        sound = media.mono(RATE)
         if self.long == "official":
-            return self.official(quantised(sound))
-        return _sample([self.log_mel(quantised(window))[None] for window in windows(sound)])
+            return self.official(quantised(media.mono(RATE)))
+        cut = (filled(window) for window in windows(media.excerpts(RATE), CLIP, slack=SLACK))
+        return _sample([self.log_mel(quantised(window))[None] for window in cut])
 
     def log_mel(self, sound: Tensor) -> Tensor:
         """`[time]` -> `[frame, 64]` in dB, on the mel scale this model was trained with."""
@@ -109,8 +110,7 @@ class ClapAudio(nn.Module):
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The windows of all items one after another, and how many each has."""
-        batch = {name: torch.cat([item[name] for item in items]) for name in items[0]}
-        return batch | {"count": torch.tensor([len(item["mels"]) for item in items])}
+        return joined(items)
 
     def features(self, mels: Tensor, longer: Tensor) -> Tensor:
         """Pooled tower features before the projection: `[window, width]`."""
@@ -129,10 +129,7 @@ class ClapAudio(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        rows, count = self.window_rows(batch), batch["count"]
-        owner = torch.repeat_interleave(count, output_size=len(rows))
-        total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
-        return normalize(total, dim=-1)
+        return normalize(mean_rows(self.window_rows(batch), batch["count"]), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the `audio_branch` and `audio_projection` of a published checkpoint."""

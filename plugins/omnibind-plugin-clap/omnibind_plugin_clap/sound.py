@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torchaudio.functional import melscale_fbanks
 
-__all__ = ["CLIP", "FRAMES", "RATE", "Scale", "filled", "fused", "log_mel", "quantised", "windows"]
+__all__ = ["CLIP", "FRAMES", "RATE", "SLACK", "Scale", "filled", "fused", "log_mel", "quantised"]
 
 RATE = 48_000
 CLIP = 10 * RATE
@@ -19,7 +19,7 @@ FRAME, HOP = 1024, 480
 BANDS, LOWEST, HIGHEST = 64, 50.0, 14_000.0
 FRAMES = CLIP // HOP + 1
 SLACK = RATE // 2
-MOST_WINDOWS = 30
+"""Samples beyond a whole number of windows that are not worth one more: half a second."""
 FRAMES_AT_ONCE = 4096
 
 Scale = Literal["htk", "slaney"]
@@ -32,21 +32,10 @@ def quantised(sound: Tensor) -> Tensor:
 
 def filled(sound: Tensor) -> Tensor:
     """A sound of at most 10 s, repeated as often as it fits whole, then zeros: `[480000]`."""
+    if len(sound) == CLIP:
+        return sound
     repeated = sound.repeat(CLIP // len(sound))
     return pad(repeated, (0, CLIP - len(repeated)))
-
-
-def windows(sound: Tensor) -> list[Tensor]:
-    """Windows of 10 s, evenly spread from the first sample to the last, at most 30.
-
-    Up to five minutes they cover all of it. Half a second beyond a whole number of windows is
-    not worth one more and is left out.
-    """
-    if len(sound) <= CLIP:
-        return [filled(sound)]
-    count = min(MOST_WINDOWS, max(1, -(-(len(sound) - SLACK) // CLIP)))
-    starts = [k * (len(sound) - CLIP) // max(1, count - 1) for k in range(count)]
-    return [sound[start : start + CLIP] for start in starts]
 
 
 def log_mel(sound: Tensor, scale: Scale) -> Tensor:

@@ -159,8 +159,9 @@ def causal(dim: int, **sizes: int) -> TextTransformer:
 def words(space: str) -> Callable[[str], Tensor]:
     """The tokenizer of a space: text -> ids `[77]`, zero after the end token.
 
-    The published recipes cut EVA-CLIP-18B's texts at 42 tokens, not 77, leave HTML entities as
-    they are, and take CLIP's own spelling of the special tokens for the tokens themselves.
+    The published recipes cut EVA-CLIP-18B's texts at 42 tokens, not 77, leave HTML entities to
+    ftfy, which keeps them in a text with a `<`, and take CLIP's own spelling of the special tokens
+    for the tokens themselves.
     """
     tokenizer = SimpleTokenizer(context_length=CONTEXT)
     if space == "eva-clip-18b":

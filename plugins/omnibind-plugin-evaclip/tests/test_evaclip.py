@@ -108,6 +108,12 @@ def test_only_the_backbone_takes_clips_spelling_for_the_token_itself():
     assert words("eva02-e14-plus")("<|endoftext|>")[1] != 49407
 
 
+def test_only_the_backbone_keeps_entities_beside_a_tag():
+    plain, entity = "<b> & c", "<b> &amp; c"
+    assert words("eva02-e14-plus")(entity).equal(words("eva02-e14-plus")(plain))
+    assert not words("eva-clip-18b")(entity).equal(words("eva-clip-18b")(plain))
+
+
 def test_a_book_is_read_at_once():
     started = time.process_time()
     words("eva02-b16")("z" * 1_000_000)

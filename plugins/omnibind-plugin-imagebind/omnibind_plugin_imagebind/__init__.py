@@ -30,6 +30,7 @@ def _encoder(modality: str, build: str, *, params: int, flops: float, note: str)
         flops_per_item=flops,
         build=f"omnibind_plugin_imagebind.{build}",
         weights=(WEIGHTS,),
+        long=modality == "audio",
         note=f"{note} {FILE}".strip(),
     )
 

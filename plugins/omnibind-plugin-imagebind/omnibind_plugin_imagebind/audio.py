@@ -8,12 +8,20 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from omnibind.media.audio import Audio
+from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport
-from omnibind_plugin_imagebind.sound import official_clips, resampled, spectrogram, windows
-from omnibind_plugin_imagebind.trunk import Patches, Trunk, joined, load_trunk, mean_rows
+from omnibind_plugin_imagebind.sound import (
+    CLIP,
+    SLACK,
+    official_clips,
+    resampled,
+    spectrogram,
+)
+from omnibind_plugin_imagebind.trunk import Patches, Trunk, load_trunk
 
 __all__ = ["ImageBindAudio", "build"]
 
@@ -45,8 +53,10 @@ class ImageBindAudio(nn.Module):
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Spectrograms of every window."""
         both = resampled(media)
-        official = self.long == "official"
-        clips = official_clips(both, self.step) if official else windows(both[1])
+        if self.long == "official":
+            clips = official_clips(both.flatten(1), self.step)
+        else:
+            clips = windows(both[1], CLIP, slack=SLACK)
         return {"windows": torch.stack([spectrogram(clip) for clip in clips])}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -59,7 +69,7 @@ class ImageBindAudio(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return mean_rows(self.window_rows(batch), batch["count"])
+        return normalize(mean_rows(self.window_rows(batch), batch["count"]), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the `audio` part of the published file."""

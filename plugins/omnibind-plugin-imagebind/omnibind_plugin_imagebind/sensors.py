@@ -12,28 +12,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import normalize, pad
 from torchvision.transforms import functional as pictures
 
+from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport
 from omnibind_plugin_imagebind.depth import Depth
 from omnibind_plugin_imagebind.imu import SIGNALS, Movement
 from omnibind_plugin_imagebind.thermal import Thermal
-from omnibind_plugin_imagebind.trunk import (
-    Patches,
-    Pieces,
-    Trunk,
-    joined,
-    load_trunk,
-    mean_rows,
-)
+from omnibind_plugin_imagebind.trunk import Patches, Pieces, Trunk, load_trunk
 
 __all__ = ["ImageBindDepth", "ImageBindMovement", "ImageBindThermal", "depth", "imu", "thermal"]
 
 SIDE, PATCH = 224, 16
 RATE, CLIP, STEPS = 400, 2000, 8
-MOST_WINDOWS = 30
 
 
 class ImageBindDepth(nn.Module):
@@ -110,13 +103,9 @@ class ImageBindMovement(nn.Module):
     def preprocess(self, media: Movement) -> dict[str, Tensor]:
         """Windows of 5 s at 400 Hz, evenly spread, at most 30."""
         readings = _at_rate(media)
-        length = readings.shape[1]
-        if length <= CLIP:
-            held = pad(readings[None], (0, CLIP - length), mode="replicate")
-            return {"windows": held}
-        count = min(MOST_WINDOWS, -(-length // CLIP))
-        starts = [k * (length - CLIP) // max(1, count - 1) for k in range(count)]
-        return {"windows": torch.stack([readings[:, start : start + CLIP] for start in starts])}
+        missing = max(0, CLIP - readings.shape[1])
+        held = pad(readings[None], (0, missing), mode="replicate")
+        return {"windows": torch.stack(windows(held, CLIP))}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The windows of all items one after another, and how many each has."""
@@ -124,7 +113,7 @@ class ImageBindMovement(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return mean_rows(self.trunk(batch["windows"]), batch["count"])
+        return normalize(mean_rows(self.trunk(batch["windows"]), batch["count"]), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the `imu` part of the published file."""

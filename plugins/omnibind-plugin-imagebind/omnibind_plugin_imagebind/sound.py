@@ -12,43 +12,31 @@ from torchaudio.functional import resample
 
 from omnibind.media.audio import Audio
 
-__all__ = ["CLIP", "RATE", "official_clips", "resampled", "spectrogram", "windows"]
+__all__ = ["CLIP", "RATE", "SLACK", "official_clips", "resampled", "spectrogram"]
 
 RATE = 16_000
 CLIP = 2 * RATE
 FRAME, BANDS, FRAMES = 400, 128, 204
 MEAN, STD = -4.268, 9.138
 SLACK = RATE // 2
-MOST_WINDOWS = 30
+"""Samples beyond a whole number of windows that are not worth one more: half a second."""
 MAX_STEPS = 1000
 """Above this, torchaudio's kernel for a ratio of two rates would take gigabytes."""
 
 
 def resampled(sound: Audio) -> Tensor:
-    """The first channel and the mean of all at 16 kHz, by torchaudio's defaults: `[2, time]`.
+    """The first channel and the mean of all at 16 kHz: `[2, excerpt, time]`, by torchaudio.
 
     Ours: where the two rates have no ratio of small integers, the nearest such ratio.
     """
-    both = torch.stack([sound.waveform[0], sound.waveform.mean(0)])
+    pieces = sound.pieces
+    both = torch.stack([pieces[:, 0], pieces.mean(1)])
     ratio = Fraction(RATE, sound.rate)
     if ratio > 1:
         ratio = 1 / (1 / ratio).limit_denominator(MAX_STEPS)
     else:
         ratio = ratio.limit_denominator(MAX_STEPS)
     return resample(both, ratio.denominator, ratio.numerator)
-
-
-def windows(sound: Tensor) -> list[Tensor]:
-    """Windows of 2 s, evenly spread from the first sample to the last, at most 30.
-
-    Up to a minute they cover all of it. Half a second beyond a whole number of windows is not
-    worth one more and is left out.
-    """
-    if len(sound) <= CLIP:
-        return [sound]
-    count = min(MOST_WINDOWS, max(1, -(-(len(sound) - SLACK) // CLIP)))
-    starts = [k * (len(sound) - CLIP) // max(1, count - 1) for k in range(count)]
-    return [sound[start : start + CLIP] for start in starts]
 
 
 def official_clips(both: Tensor, step: int) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from omnibind.weights import LoadReport
 from omnibind_plugin_imagebind.published import load
 
-__all__ = ["Patches", "Pieces", "Trunk", "joined", "load_trunk", "mean_rows"]
+__all__ = ["Patches", "Pieces", "Trunk", "load_trunk"]
 
 WINDOWS_AT_ONCE = 64
 RENAMED = {
@@ -110,19 +110,6 @@ class Trunk(nn.Module):
         first = self.first.expand(len(windows), -1, -1)
         tokens = torch.cat([first, self.stem(windows)], dim=1) + self.places
         return normalize(self.head(self.norm(self.blocks(tokens)[:, 0])).float(), dim=-1)
-
-
-def joined(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The windows of all items one after another, and how many each has."""
-    windows = [item["windows"] for item in items]
-    return {"windows": torch.cat(windows), "count": torch.tensor([len(w) for w in windows])}
-
-
-def mean_rows(rows: Tensor, count: Tensor) -> Tensor:
-    """The mean of each item's window rows, at unit norm again: `[item, dim]`."""
-    owner = torch.repeat_interleave(count, output_size=len(rows))
-    total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
-    return normalize(total, dim=-1)
 
 
 def load_trunk(encoder: nn.Module, state: Mapping[str, Tensor], name: str) -> LoadReport:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 import pytest
@@ -16,9 +16,11 @@ from omnibind_plugin_imagebind.depth import Depth
 from omnibind_plugin_imagebind.imu import Movement
 from omnibind_plugin_imagebind.thermal import Thermal
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from omnibind.specs import SpaceSpec, resolve
 from omnibind.testing import SpaceContract, samples
+from omnibind.weights import build_encoder
 
 FACTS = Path(__file__).parents[4] / "shared" / "golden" / "space_facts.json"
 SHARES = {
@@ -113,6 +115,24 @@ def test_the_full_sizes_have_the_published_parameters() -> None:
         pytest.skip(f"the facts about the originals are not at {FACTS}")
     spaces = {fact["name"]: fact for fact in json.loads(FACTS.read_text())["spaces"]}
     assert {"total": sum(counts.values()), **counts} == spaces["imagebind-huge"]["params"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", IMAGEBIND.encoders)
+def test_one_item_at_full_size(
+    modality: str, record_property: Callable[[str, object], None]
+) -> None:
+    card = IMAGEBIND.encoders[modality]
+    encoder = build_encoder(card, weights="random")
+    (item, *_) = TestImageBind().items(modality)
+    collate = getattr(encoder, "collate", default_collate)
+    batch = collate([encoder.preprocess(item)])
+    started = perf_counter()
+    with torch.inference_mode():
+        row = encoder(batch)
+    record_property(card.key, f"{perf_counter() - started:.2f} s")
+    assert row.shape == (1, 1024)
+    assert row.norm().item() == pytest.approx(1)
 
 
 def _count(build: str) -> int:

@@ -112,6 +112,11 @@ def test_a_tokenizer_of_the_hub_is_read_from_its_files(tmp_path):
     assert ids("red wall").tolist() == [[1, 2, 0, 0]]
 
 
+def test_a_long_text_is_cut_at_77_tokens_with_the_end_last():
+    ids = build_encoder(DFN5B_H14.encoders["text"], size="tiny").preprocess("word " * 200)["ids"]
+    assert (len(ids), ids[0], ids[-1], ids[-2]) == (77, 49_406, 49_407, ids[1])
+
+
 def test_a_book_and_a_very_slim_picture_are_read_at_once():
     started = time.process_time()
     encoders = {m: build_encoder(card, size="tiny") for m, card in DFN5B_H14.encoders.items()}

@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from omnibind.media.windows import every, joined, mean_rows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
 from omnibind_plugin_starter.concepts import Concepts
-from omnibind_plugin_starter.windows import (
-    cut,
-    max_over_windows,
-    mean_over_windows,
-    real,
-    stacked,
-)
 
 if TYPE_CHECKING:
     from omnibind.media.audio import Audio
@@ -27,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EffectSounds", "WildSounds", "aisfx_minilm", "birdnet_minilm"]
 
 DIM = 384
+MOST = 20  # windows of a sound that are read
 BIRDNET_FILE = "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 
 
@@ -34,7 +30,7 @@ class EffectSounds(nn.Module):
     """aiSFX, at home with sound effects and instruments: the mean over blocks of 2.3 s.
 
     Shape:
-        `windows` `[item, window, 100, 96]`, `count` `[item]` -> `[item, 384]`.
+        `windows` `[window, 100, 96]`, `count` `[item]` -> `[item, 384]`.
     """
 
     def __init__(self, network: aisfx.AiSfx, width: int) -> None:
@@ -45,11 +41,12 @@ class EffectSounds(nn.Module):
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Log-mel blocks every 1.2 s; a last block that is not full is left out, as published."""
         frames = aisfx.log_mel(media.mono(aisfx.RATE))
-        return {"windows": cut(frames, aisfx.BLOCK, aisfx.HOP, shortest=aisfx.BLOCK)}
+        blocks = every(frames, aisfx.BLOCK, aisfx.HOP, shortest=aisfx.BLOCK, most=MOST)
+        return {"windows": blocks}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Sounds of different lengths: zero windows behind the shorter ones."""
-        return stacked([item["windows"] for item in items])
+        """The windows of all sounds one after another."""
+        return joined(items)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
@@ -57,7 +54,7 @@ class EffectSounds(nn.Module):
 
     def heard(self, batch: dict[str, Tensor]) -> Tensor:
         """Pooled features `[item, 512]`: the mean over blocks."""
-        return mean_over_windows(self.network(real(batch)), batch["count"])
+        return mean_rows(self.network(batch["windows"]), batch["count"])
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the embedding network; its nine classifiers have no use here."""
@@ -76,7 +73,7 @@ class WildSounds(nn.Module):
     """BirdNET, at home with animals: a point among its species' names, and an adapter beside it.
 
     Shape:
-        `windows` `[item, window, 144000]`, `count` `[item]` -> `[item, 384]`.
+        `windows` `[window, 144000]`, `count` `[item]` -> `[item, 384]`.
     """
 
     def __init__(self, network: birdnet.BirdNet) -> None:
@@ -88,11 +85,12 @@ class WildSounds(nn.Module):
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Windows of 3 s at 48 kHz; a last one of less than 1.5 s is left out, as published."""
         sound = media.mono(birdnet.RATE)
-        return {"windows": cut(sound, birdnet.WINDOW, birdnet.WINDOW, birdnet.WINDOW // 2)}
+        length = birdnet.WINDOW
+        return {"windows": every(sound, length, length, shortest=length // 2, most=MOST)}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Sounds of different lengths: zero windows behind the shorter ones."""
-        return stacked([item["windows"] for item in items])
+        """The windows of all sounds one after another."""
+        return joined(items)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
@@ -100,9 +98,9 @@ class WildSounds(nn.Module):
 
     def heard(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features `[item, 1024]` (mean over windows), posterior `[item, 6522]` (best window)."""
-        features, logits = self.network(real(batch))
-        count = batch["count"]
-        return mean_over_windows(features, count), max_over_windows(logits, count).sigmoid()
+        features, logits = self.network(batch["windows"])
+        best = [own.amax(0) for own in logits.split(batch["count"].tolist())]
+        return mean_rows(features, batch["count"]), torch.stack(best).sigmoid()
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Reads the numbers out of the TensorFlow Lite file."""

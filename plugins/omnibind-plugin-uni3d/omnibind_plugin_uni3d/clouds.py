@@ -5,13 +5,11 @@ No compiled operators: everything here is a handful of torch functions, alike on
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["GREY", "UpAxis", "farthest", "groups", "nearest", "normalised", "y_up"]
+__all__ = ["GREY", "farthest", "groups", "nearest", "normalised"]
 
 GREY = 0.4
 """Red, green and blue of a point without colour, as in training."""
@@ -19,15 +17,6 @@ NEAR = 1e-3
 """Squared distance from the origin up to which a point is never a centre."""
 FAR = 1e10
 FLAT = 1e-6
-UpAxis = Literal["y", "z"]
-
-
-def y_up(xyz: Float[Tensor, "point 3"], up_axis: UpAxis) -> Float[Tensor, "point 3"]:
-    """Turns a cloud whose z points up about the x axis until its y does."""
-    if up_axis == "y":
-        return xyz
-    x, y, z = xyz.unbind(-1)
-    return torch.stack([x, z, -y], dim=-1)
 
 
 def normalised(xyz: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from omnibind.media.points import Points
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
-from omnibind_plugin_uni3d.clouds import GREY, UpAxis, farthest, groups, normalised, y_up
+from omnibind_plugin_uni3d.clouds import GREY, farthest, groups, normalised
 
 __all__ = ["SCALES", "Uni3DPoints", "network"]
 
@@ -61,7 +61,6 @@ class Uni3DPoints(nn.Module):
     Attributes:
         points: points a cloud has. Exactly so many are taken in their order, as the authors do;
             ours: of more an even pick, fewer are repeated.
-        up_axis: which axis of the clouds points up. In training it was y.
         logit_scale: logarithm of the inverse temperature; rows do not depend on it.
     Source:
         arXiv:2310.06773; the blocks are timm's, for pictures.
@@ -73,7 +72,6 @@ class Uni3DPoints(nn.Module):
         super().__init__()
         width: int = network.embed_dim
         self.points, self.group, self.size = points, group, size
-        self.up_axis: UpAxis = "y"
         self.pointnet = MiniPointNet(channels)
         self.widen = nn.Linear(channels, width)
         self.place = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width))
@@ -87,11 +85,17 @@ class Uni3DPoints(nn.Module):
         """So many points in the unit ball around their mean, grey where nobody knows a colour."""
         exact = len(media.xyz) == self.points
         xyz, rgb = (media.xyz, media.rgb) if exact else media.sample(self.points)
-        xyz = normalised(y_up(xyz, self.up_axis))
+        xyz = normalised(xyz)
         return {"xyz": xyz, "rgb": torch.full_like(xyz, GREY) if rgb is None else rgb}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Unit rows `[item, dim]`."""
+        """Unit rows `[item, dim]`.
+
+        Raises:
+            TypeError: positions in half precision, which cannot tell near neighbours apart.
+        """
+        if batch["xyz"].dtype != torch.float32:
+            raise TypeError(f"positions are float32, not {batch['xyz'].dtype}, whatever runs them")
         return normalize(self.raw(batch["xyz"], batch["rgb"]).float(), dim=-1)
 
     def raw(self, xyz: Tensor, rgb: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from omnibind_plugin_uni3d.clouds import GREY, farthest, nearest, normalised
 from omnibind_plugin_uni3d.points import Uni3DPoints, network
 from torch import Tensor
 
-from omnibind.media.points import Points
+from omnibind.media.points import Points, load
 
 
 def full_sampling() -> Uni3DPoints:
@@ -38,14 +38,14 @@ def row(encoder: Uni3DPoints, item: Points) -> Tensor:
         cloud(63),
         cloud(511),
         cloud(10_000),
-        cloud(300_000),
+        cloud(10_000_000),
         cloud(2000, coloured=False),
         Points(torch.full((700, 3), 0.1), None),
         Points(torch.full((700, 3), 1e15), torch.rand(700, 3)),
         Points(cloud(900).xyz * 1e-20, None),
         Points(cloud(900).xyz * torch.tensor([1.0, 0, 0]), None),
     ],
-    ids=["1", "63", "511", "10,000", "many", "grey", "one place", "far", "minute", "line"],
+    ids=["1", "63", "511", "10,000", "10 million", "grey", "one place", "far", "minute", "line"],
 )
 def test_any_cloud_becomes_one_unit_row(item: Points) -> None:
     encoder = full_sampling()
@@ -66,14 +66,24 @@ def test_a_cloud_without_colour_is_grey() -> None:
     assert (sample["rgb"] == GREY).all()
 
 
-def test_a_cloud_whose_z_points_up_is_turned_when_told() -> None:
-    encoder, upright = full_sampling(), cloud(10_000)
+def test_y_is_up_as_in_training_and_nothing_is_turned_unasked() -> None:
+    upright = cloud(10_000)
     x, y, z = upright.xyz.unbind(-1)
-    lying = Points(torch.stack([x, -z, y], dim=-1), upright.rgb)
-    wanted = encoder.preprocess(upright)["xyz"]
-    assert not torch.allclose(encoder.preprocess(lying)["xyz"], wanted, atol=0.1)
-    encoder.up_axis = "z"
-    torch.testing.assert_close(encoder.preprocess(lying)["xyz"], wanted)
+    lying = (torch.stack([x, -z, y], dim=-1), upright.rgb)
+    wanted = full_sampling().preprocess(upright)["xyz"]
+    assert not torch.allclose(full_sampling().preprocess(load(lying))["xyz"], wanted, atol=0.1)
+    turned = full_sampling().preprocess(load(lying, up_axis="z"))["xyz"]
+    torch.testing.assert_close(turned, wanted)
+
+
+def test_coordinates_stay_float32_in_a_network_of_half_precision() -> None:
+    encoder, item = full_sampling(), cloud(5000)
+    whole = row(encoder, item)
+    sample = encoder.bfloat16().preprocess(item)
+    assert {tensor.dtype for tensor in sample.values()} == {torch.float32}
+    assert torch.allclose(row(encoder, item), whole, atol=3e-2)
+    with pytest.raises(TypeError, match="float32"):
+        encoder({name: tensor[None].bfloat16() for name, tensor in sample.items()})
 
 
 def test_normalising_puts_the_mean_at_the_origin_and_the_farthest_point_at_one() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
 import pytest
 import torch
@@ -16,10 +16,11 @@ from omnibind_plugin_uni3d import SPACES
 from omnibind_plugin_uni3d.points import Uni3DPoints
 from torch import Tensor, nn
 
+from omnibind.media.points import load
 from omnibind.plugins import registry
 from omnibind.specs import SpaceSpec, resolve
 from omnibind.testing import SpaceContract
-from omnibind.weights import load_state, read_state
+from omnibind.weights import build_encoder, load_state, read_state
 
 FACTS = Path(__file__).parents[4] / "shared" / "golden" / "space_facts.json"
 PUBLISHED = {
@@ -116,3 +117,17 @@ def test_a_dropped_key_is_named_with_its_reason() -> None:
     dropped = encoder.load_official(published(encoder)).dropped
     assert dropped["module.point_encoder.visual.head.bias"].startswith("classes")
     assert load_state(encoder, encoder.state_dict()).dropped == {}
+
+
+@pytest.mark.slow
+def test_one_cloud_at_full_size(record_property: Callable[[str, object], None]) -> None:
+    card = SPACES["uni3d-lvis"].encoders["points"]
+    encoder = build_encoder(card, weights="random")
+    xyz, rgb = torch.rand(2, 10_000, 3, generator=torch.Generator().manual_seed(0))
+    sample = encoder.preprocess(load((xyz, rgb)))
+    started = perf_counter()
+    with torch.inference_mode():
+        row = encoder({name: tensor[None] for name, tensor in sample.items()})
+    record_property(card.key, f"{perf_counter() - started:.2f} s")
+    assert row.shape == (1, 1024)
+    assert row.norm().item() == pytest.approx(1)

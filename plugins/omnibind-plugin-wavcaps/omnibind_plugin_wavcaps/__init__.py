@@ -35,6 +35,7 @@ def _space(name: str, file: str, training_data: str) -> SpaceSpec:
                 params=29_371_544,
                 flops_per_item=11.8e9,
                 build="omnibind_plugin_wavcaps.audio:build",
+                long=True,
                 weights=weights,
                 note=f"FLOPs are of one window of 10 s. {NOTE}",
             ),

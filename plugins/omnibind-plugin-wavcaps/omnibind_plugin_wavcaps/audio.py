@@ -13,9 +13,10 @@ from torch.nn.functional import normalize
 from transformers import ClapAudioConfig, ClapAudioModel
 
 from omnibind.media.audio import Audio
+from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
-from omnibind_plugin_wavcaps.sound import RATE, filled, log_mel, windows
+from omnibind_plugin_wavcaps.sound import CLIP, RATE, SLACK, filled, log_mel
 
 __all__ = ["WavCapsAudio", "build", "projection"]
 
@@ -65,14 +66,15 @@ class WavCapsAudio(nn.Module):
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Mono, 32 kHz, log-mel of every window."""
-        sound = media.mono(RATE)
-        cut = [filled(sound)] if self.long == "official" else windows(sound)
-        return {"mels": torch.stack([log_mel(window)[None] for window in cut])}
+        if self.long == "official":
+            cut = [media.mono(RATE)[:CLIP]]
+        else:
+            cut = windows(media.excerpts(RATE), CLIP, slack=SLACK)
+        return {"mels": torch.stack([log_mel(filled(window))[None] for window in cut])}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The windows of all items one after another, and how many each has."""
-        count = torch.tensor([len(item["mels"]) for item in items])
-        return {"mels": torch.cat([item["mels"] for item in items]), "count": count}
+        return joined(items)
 
     def features(self, mels: Tensor) -> Tensor:
         """Pooled tower features before the projection: `[window, width]`."""
@@ -87,10 +89,7 @@ class WavCapsAudio(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        rows, count = self.window_rows(batch), batch["count"]
-        owner = torch.repeat_interleave(count, output_size=len(rows))
-        total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
-        return normalize(total, dim=-1)
+        return normalize(mean_rows(self.window_rows(batch), batch["count"]), dim=-1)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the `audio_encoder` and `audio_proj` of a published checkpoint."""

@@ -9,32 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["CLIP", "RATE", "filled", "log_mel", "windows"]
+__all__ = ["CLIP", "RATE", "SLACK", "filled", "log_mel"]
 
 RATE = 32_000
 CLIP = 10 * RATE
 FRAME, HOP = 1024, 320
 BANDS, LOWEST, HIGHEST = 64, 50.0, 14_000.0
 SLACK = RATE // 2
-MOST_WINDOWS = 30
+"""Samples beyond a whole number of windows that are not worth one more: half a second."""
 
 
 def filled(sound: Tensor) -> Tensor:
     """The first 10 s of a sound, with zeros after a shorter one: `[320000]`."""
     return pad(sound[:CLIP], (0, max(0, CLIP - len(sound))))
-
-
-def windows(sound: Tensor) -> list[Tensor]:
-    """Windows of 10 s, evenly spread from the first sample to the last, at most 30.
-
-    Up to five minutes they cover all of it. Half a second beyond a whole number of windows is
-    not worth one more and is left out.
-    """
-    if len(sound) <= CLIP:
-        return [filled(sound)]
-    count = min(MOST_WINDOWS, max(1, -(-(len(sound) - SLACK) // CLIP)))
-    starts = [k * (len(sound) - CLIP) // max(1, count - 1) for k in range(count)]
-    return [sound[start : start + CLIP] for start in starts]
 
 
 def log_mel(window: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from omnibind_plugin_wavcaps import sound
 from omnibind_plugin_wavcaps.audio import WavCapsAudio, build
-from omnibind_plugin_wavcaps.sound import CLIP, RATE
+from omnibind_plugin_wavcaps.sound import CLIP, RATE, SLACK
 from torch import Tensor
 
 from omnibind.media.audio import Audio
+from omnibind.media.windows import windows
 
 
 @pytest.fixture
@@ -50,6 +51,14 @@ def test_any_sound_becomes_one_unit_row(encoder: WavCapsAudio, item: Audio, coun
     assert row.norm(dim=-1).item() == pytest.approx(1)
 
 
+def test_of_a_long_sound_every_excerpt_gives_a_window(encoder: WavCapsAudio) -> None:
+    item = Audio(noise(30).waveform, RATE, (0, 150 * RATE, 300 * RATE), 310 * RATE)
+    assert encoder.preprocess(item)["mels"].shape == (3, 1, 1001, 64)
+    encoder.long = "official"
+    assert encoder.preprocess(item)["mels"].shape == (1, 1, 1001, 64)
+    encoder.long = "windows"
+
+
 def test_stereo_is_the_mean_of_its_channels(encoder: WavCapsAudio) -> None:
     stereo = noise(2, channels=2)
     mono = Audio(stereo.waveform.mean(0, keepdim=True), RATE)
@@ -58,7 +67,7 @@ def test_stereo_is_the_mean_of_its_channels(encoder: WavCapsAudio) -> None:
 
 def test_a_long_sound_is_the_mean_of_its_windows(encoder: WavCapsAudio) -> None:
     item = noise(25)
-    parts = [Audio(w[None], RATE) for w in sound.windows(item.waveform[0])]
+    parts = [Audio(w[None], RATE) for w in windows(item.waveform, CLIP, slack=SLACK)]
     mean = rows(encoder, *parts).mean(0)
     assert torch.allclose(rows(encoder, item)[0], mean / mean.norm(), atol=1e-6)
 
@@ -68,17 +77,6 @@ def test_rows_of_single_windows_can_be_had(encoder: WavCapsAudio) -> None:
         batch = encoder.collate([encoder.preprocess(noise(25)), encoder.preprocess(noise(1))])
         assert encoder.window_rows(batch).shape == (4, 1024)
     assert batch["count"].tolist() == [3, 1]
-
-
-def test_hours_are_thirty_windows() -> None:
-    cut = sound.windows(torch.zeros(1).expand(5 * 3600 * RATE))
-    assert [len(window) for window in cut] == [CLIP] * 30
-
-
-def test_windows_cover_the_whole_sound() -> None:
-    cut = sound.windows(torch.arange(3 * CLIP + RATE))
-    assert [int(w[0]) for w in cut] == [0, 224_000, 448_000, 672_000]
-    assert int(cut[-1][-1]) == 3 * CLIP + RATE - 1
 
 
 def test_the_authors_way_takes_the_first_ten_seconds(encoder: WavCapsAudio) -> None:
