@@ -166,6 +166,8 @@ class Recipe:
         temperature: modality -> factor on the sigmoid before the softmax; 1 where missing.
         hidden: width of a projector head's hidden layer.
         heads: query subsets the heads of a projector are trained on, by name.
+        links: `"audio-text"` -> the space by whose rows items of the two modalities are paired
+            for training; where it says nothing, a space that reads both is taken.
         source: paper or project, for people.
     """
 
@@ -177,6 +179,7 @@ class Recipe:
     temperature: Mapping[str, float] = field(default_factory=dict)
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
+    links: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
     @property
