@@ -8,7 +8,8 @@ OmnibindError
 │   ├── RecipeError         a recipe that cannot be put together
 │   ├── CheckpointError     a bound checkpoint that cannot be read or does not fit
 │   ├── PoolError           a pool, or pairs made of pools, that nothing can be learned from
-│   └── StoreError          a store that cannot be read, written or does not fit
+│   ├── StoreError          a store that cannot be read, written or does not fit
+│   └── TrainingError       training that cannot start, or had to stop
 ├── ItemError           one item cannot become a row: exit code 1
 │   └── MediaError          it cannot be read or decoded
 └── ShapeError          rows of the wrong width
@@ -32,6 +33,7 @@ __all__ = [
     "SetupError",
     "ShapeError",
     "StoreError",
+    "TrainingError",
     "UnknownNameError",
     "WeightsError",
 ]
@@ -97,6 +99,10 @@ class PoolError(SetupError):
 
 class StoreError(SetupError):
     """A store of rows that cannot be read or written, or was made by other encoders."""
+
+
+class TrainingError(SetupError):
+    """Training that cannot start, or that stopped before its numbers became worthless."""
 
 
 class ItemError(OmnibindError):

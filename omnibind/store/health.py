@@ -12,8 +12,9 @@ import numpy as np
 from omnibind.errors import StoreError
 from omnibind.store.columns import rows_in
 from omnibind.store.store import ENDING, Store
+from omnibind.store.writer import Writer
 
-__all__ = ["ColumnInfo", "ModalityInfo", "Problem", "StoreInfo", "describe", "verify"]
+__all__ = ["ColumnInfo", "ModalityInfo", "Problem", "StoreInfo", "describe", "drop", "verify"]
 
 NORM_SLACK = 5e-3
 """How far the norm of a float16 unit row may be from 1: rounding costs below 1e-3."""
@@ -133,3 +134,24 @@ def _bad_rows(array: Any) -> list[int]:
     norms = np.linalg.norm(rows, axis=1)
     bad: list[int] = np.flatnonzero(there & ~(np.abs(norms - 1) <= NORM_SLACK)).tolist()
     return bad
+
+
+def drop(folder: Path, key: str) -> tuple[str, ...]:
+    """Deletes the rows of an encoder; gives the modalities that had some.
+
+    Raises:
+        StoreError: there is no store, it has no such rows, or somebody is writing it.
+    """
+    store = _store(folder)
+    having = tuple(m for m in store.modalities if key in store.columns(m))
+    if not having:
+        known = sorted({key for m in store.modalities for key in store.columns(m)})
+        raise StoreError(
+            f"to drop the rows of the encoder {key!r} from {store.folder}",
+            found=f"rows of {', '.join(known) or 'no encoder'}",
+            next_step="correct the name; `omnibind store info DIR` lists them",
+        )
+    with Writer(store.folder) as writer:
+        for modality in having:
+            writer.drop(modality, key)
+    return having

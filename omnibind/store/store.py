@@ -115,10 +115,13 @@ class Store:
 
     def index(self, modality: str) -> IdIndex:
         """Positions by id; empty for a modality without a dataset."""
-        if modality not in self.modalities:
-            return IdIndex.of([])
+        return IdIndex.of([self.digests(modality)] if modality in self.modalities else [])
+
+    def digests(self, modality: str) -> NDArray[Any]:
+        """Ids of all items, `[item]` of 16 bytes each, in the order of positions."""
         batches = self.batches(modality, ["id"])
-        return IdIndex.of(packed(batch.column("id").to_pylist()) for batch in batches)
+        parts = [packed(batch.column("id").to_pylist()) for batch in batches]
+        return np.concatenate([np.empty(0, "S16"), *parts])
 
     def whole(self, modality: str, keys: Iterator[str] | list[str]) -> NDArray[np.bool_]:
         """Which items have a row of every one of these encoders, `[item]`."""

@@ -148,6 +148,10 @@ class Writer:
         batches = open_dataset(path).to_batches(columns=["id"], scan_in_order=True)
         return IdIndex.of(packed(batch.column("id").to_pylist()) for batch in batches)
 
+    def kept(self, ids: Sequence[str], filled: IdIndex) -> NDArray[np.bool_]:
+        """Which of these ids `filled` has."""
+        return filled.find(packed(ids)) >= 0
+
     def settle(self, modality: str, column: Column) -> None:
         """Moves what `fill` has kept into the dataset: one new column in place of the old one."""
         side, fresh = self._filling(modality, column), f"{column.name}@new"

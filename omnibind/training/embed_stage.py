@@ -1,0 +1,113 @@
+"""The stage `embed`: pools into DIR/store, benchmarks that are excluded into DIR/exclude."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from omnibind.errors import PoolError
+from omnibind.specs import EncoderSpec
+from omnibind.training.embed import PoolSummary, embed_pools, survey_all
+from omnibind.training.leakage import judging_space
+from omnibind.training.plan import Plan
+from omnibind.training.pools import Pool, survey
+from omnibind.training.progress import Progress, Talk
+
+__all__ = ["embed", "embed_inputs", "items_file", "store_folder"]
+
+
+def embed_inputs(plan: Plan) -> Mapping[str, Any]:
+    """What pools list, and what their encoders are."""
+    identity = plan.engine.encoders.identity
+    return {
+        "pools": {m: vars(one) for m, one in survey_all(plan.pools).items()},
+        "exclude": {m: vars(survey(several)) for m, several in plan.exclude.items()},
+        "encoders": {
+            m: sorted(identity(card) for card in plan.encoders(m).values()) for m in plan.pools
+        },
+        "judges": {m: sorted(_judge(plan, m)) for m in plan.exclude},
+    }
+
+
+def embed(plan: Plan, progress: Progress, talk: Talk) -> Mapping[str, Any]:
+    """Encodes what has no rows yet; see `omnibind.training.embed`."""
+    encoders = {modality: plan.encoders(modality) for modality in plan.pools}
+    pools = _embed(plan, plan.pools, encoders, "store", progress, talk)
+    listed = {m: several for m, several in plan.exclude.items() if survey(several).count}
+    if plan.exclude and not listed:
+        raise PoolError(
+            "benchmark items to exclude",
+            found="none of the modalities of the pools",
+            next_step="correct --exclude",
+        )
+    judges = {modality: _judge(plan, modality) for modality in listed}
+    excluded = _embed(plan, listed, judges, "exclude", progress, talk) if listed else {}
+    return {
+        "said": ", ".join(f"{one.distinct} {m} items" for m, one in pools.items()),
+        "pools": {m: summary.to_json() for m, summary in pools.items()},
+        "exclude": {m: summary.to_json() for m, summary in excluded.items()},
+    }
+
+
+def store_folder(out: Path, what: str = "store") -> Path:
+    """Where rows are: of the pools (`store`) or of benchmarks (`exclude`)."""
+    return out / what
+
+
+def items_file(out: Path, what: str = "store") -> Path:
+    """Modality -> positions in the store of the items that the pools name now."""
+    return out / "embed" / f"{what}.safetensors"
+
+
+def read_items(out: Path, what: str = "store") -> dict[str, NDArray[np.int64]]:
+    """Reads that; empty where nothing was embedded."""
+    path = items_file(out, what)
+    return load_file(path) if path.is_file() else {}
+
+
+def _judge(plan: Plan, modality: str) -> dict[str, EncoderSpec]:
+    space = judging_space(plan.recipe, plan.spaces, modality)
+    card = plan.spaces[space].encoders[modality]
+    return {card.key: card}
+
+
+def _embed(
+    plan: Plan,
+    pools: Mapping[str, Sequence[Pool]],
+    encoders: Mapping[str, Mapping[str, EncoderSpec]],
+    what: str,
+    progress: Progress,
+    talk: Talk,
+) -> dict[str, PoolSummary]:
+    name = "errors.jsonl" if what == "store" else f"{what}-errors.jsonl"
+    errors = plan.out / "embed" / name
+    summaries, positions = embed_pools(
+        pools,
+        encoders,
+        store_folder(plan.out, what),
+        engine=plan.engine,
+        surveys=survey_all(pools),
+        errors=errors,
+        progress=progress,
+        batch_items=plan.settings.batch_items,
+    )
+    path = items_file(plan.out, what)
+    part = path.with_name(f".{path.name}.part")
+    save_file(positions, part)
+    part.replace(path)
+    for modality, summary in summaries.items():
+        talk(_said(modality, what, summary))
+        if summary.failed:
+            talk(f"{summary.failed} {modality} items failed; see {errors}")
+    return summaries
+
+
+def _said(modality: str, what: str, found: PoolSummary) -> str:
+    whose = "to exclude" if what == "exclude" else "in the pool"
+    counts = f"{found.listed} listed, {found.duplicates} with the content of another one"
+    return f"{modality}: {found.distinct} items {whose}, {found.added} new rows ({counts})"
