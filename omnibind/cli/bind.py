@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from omnibind.cli.printing import print_json, print_table, progress, talk
 from omnibind.plugins import registry
 
 if TYPE_CHECKING:
-    from omnibind.training.stages import Ran
+    from omnibind.training.plan import Ran
 
 app = typer.Typer()
 
@@ -99,11 +100,14 @@ def bind(
     _print(ran, as_json=as_json)
 
 
-def _print(ran: tuple[Ran, ...], *, as_json: bool) -> None:
+def _print(ran: Mapping[str, Ran], *, as_json: bool) -> None:
     if as_json:
-        print_json({one.name: {"skipped": one.skipped, **one.outcome} for one in ran})
+        print_json({name: {"skipped": one.skipped, **one.facts} for name, one in ran.items()})
         return
     print_table(
         ["stage", "", "made"],
-        [(one.name, "as before" if one.skipped else "done", one.outcome["said"]) for one in ran],
+        [
+            (name, "as before" if one.skipped else "done", one.facts["said"])
+            for name, one in ran.items()
+        ],
     )

@@ -1,1 +1,1 @@
-"""From unimodal pools to what a binder learns from, and to the binder itself."""
+"""From unpaired pools to a bound checkpoint."""

@@ -1,60 +1,67 @@
-"""Whether a stage of binding is done: `DIR/<stage>/done.json` knows from which inputs.
-
-A stage whose inputs have not changed is skipped. The file comes last: a stage that has it is
-whole.
-"""
+"""Whether a stage has been done already: `DIR/<stage>/done.json` says by which inputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["fingerprint", "forget", "mark_done", "outcome_of", "write_json"]
+import torch
+from torch import Tensor
+
+from omnibind.training.tuples import RowSource, Tuples
+
+__all__ = ["done", "fingerprint", "mark_done", "of_rows", "of_tuples"]
 
 
-def fingerprint(inputs: Mapping[str, Any]) -> str:
-    """A hash of everything that a stage's result depends on, given as JSON."""
-    return hashlib.blake2b(json.dumps(inputs, sort_keys=True).encode(), digest_size=16).hexdigest()
+def fingerprint(*parts: object) -> str:
+    """A digest of anything that JSON can say; mappings count as the same in any order."""
+    said = json.dumps(parts, sort_keys=True, default=dict)
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
-def outcome_of(out: Path, stage: str, inputs: Mapping[str, Any] | None = None) -> Any:
-    """What a finished stage has recorded; None where it is not done, or was with other inputs.
+def of_tuples(tuples: Tuples) -> str:
+    """A digest of which items stand together."""
+    digest = hashlib.blake2b(repr(tuples.modalities).encode(), digest_size=16)
+    for column in (tuples.query, *(tuples.items[m] for m in tuples.modalities)):
+        digest.update(_bytes(column))
+    return digest.hexdigest()
 
-    Args:
-        out: of `omnibind bind`.
-        stage: its name.
-        inputs: what it would depend on now; whatever it depended on where nothing is given.
+
+def of_rows(rows: RowSource) -> str:
+    """A digest of which spaces and how many items there are, and of the first and last rows.
+
+    Rows in between may change unnoticed: whoever knows what the rows were made of says so in
+    the stage's `inputs`.
     """
+    digest = hashlib.blake2b(digest_size=16)
+    for modality in sorted(rows.modalities()):
+        count = rows.count(modality)
+        for space in sorted(rows.spaces(modality)):
+            digest.update(f"{modality}/{space}/{count}".encode())
+            ends = rows.take(space, modality, torch.tensor([0, count - 1]))
+            digest.update(_bytes(ends))
+    return digest.hexdigest()
+
+
+def done(folder: Path, inputs: str) -> Mapping[str, Any] | None:
+    """What a stage recorded when it was done by these inputs; None where it was not."""
     try:
-        content = json.loads((out / stage / "done.json").read_text(encoding="utf-8"))
-        if inputs is not None and content["inputs"] != fingerprint(inputs):
-            return None
-        return content["outcome"]
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+    return content["facts"] if content.get("fingerprint") == inputs else None
 
 
-def mark_done(out: Path, stage: str, inputs: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
-    """Says that a stage is done."""
-    content = {"inputs": fingerprint(inputs), "outcome": outcome}
-    write_json(out / stage / "done.json", content)
+def mark_done(folder: Path, inputs: str, facts: Mapping[str, Any]) -> None:
+    """Says that a stage is done; the last thing it does."""
+    part = folder / "done.json.part"
+    content = {"fingerprint": inputs, "facts": facts}
+    part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
+    part.replace(folder / "done.json")
 
 
-def forget(out: Path, stage: str) -> None:
-    """Says that a stage is not done any more, before it begins anew."""
-    (out / stage / "done.json").unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _bytes(x: Tensor) -> bytes:
+    return x.contiguous().numpy().tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,30 +13,65 @@ from safetensors.numpy import load_file, save_file
 
 from omnibind.errors import PoolError
 from omnibind.specs import EncoderSpec
+from omnibind.store import Store
+from omnibind.training.done import done, fingerprint, mark_done
 from omnibind.training.embed import PoolSummary, embed_pools, survey_all
 from omnibind.training.leakage import judging_space
-from omnibind.training.plan import Plan
+from omnibind.training.plan import Plan, Ran
 from omnibind.training.pools import Pool, survey
 from omnibind.training.progress import Progress, Talk
 
-__all__ = ["embed", "embed_inputs", "items_file", "store_folder"]
+__all__ = ["embed", "embedded", "read_items", "store_folder"]
+
+STAGE = "embed"
 
 
-def embed_inputs(plan: Plan) -> Mapping[str, Any]:
+def embed(plan: Plan, progress: Progress, talk: Talk) -> Ran:
+    """Encodes what has no rows yet; see `omnibind.training.embed`.
+
+    Raises:
+        PoolError: an empty pool, or one of which nothing can be encoded.
+        StoreError: the store was made by other encoders, is being written, or the disk is full.
+    """
+    facts = embedded(plan)
+    if facts is not None:
+        return Ran(skipped=True, facts=facts)
+    (plan.out / STAGE / "done.json").unlink(missing_ok=True)
+    inputs = _inputs(plan)
+    facts = {"made": time.time_ns(), **_embed_all(plan, progress, talk)}
+    mark_done(plan.out / STAGE, inputs, facts)
+    return Ran(skipped=False, facts=facts)
+
+
+def embedded(plan: Plan) -> Mapping[str, Any] | None:
+    """What the stage has recorded; None where rows are missing or inputs have changed since."""
+    facts = done(plan.out / STAGE, _inputs(plan))
+    there = items_file(plan.out).is_file() and _has_columns(plan)
+    return facts if there else None
+
+
+def _has_columns(plan: Plan) -> bool:
+    store = Store(store_folder(plan.out))
+    return all(
+        modality in store.modalities
+        and plan.encoders(modality).keys() <= store.columns(modality).keys()
+        for modality in plan.pools
+    )
+
+
+def _inputs(plan: Plan) -> str:
     """What pools list, and what their encoders are."""
     identity = plan.engine.encoders.identity
-    return {
-        "pools": {m: vars(one) for m, one in survey_all(plan.pools).items()},
-        "exclude": {m: vars(survey(several)) for m, several in plan.exclude.items()},
-        "encoders": {
-            m: sorted(identity(card) for card in plan.encoders(m).values()) for m in plan.pools
-        },
-        "judges": {m: sorted(_judge(plan, m)) for m in plan.exclude},
-    }
+    encoders = {m: [identity(card) for card in plan.encoders(m).values()] for m in plan.pools}
+    return fingerprint(
+        {m: vars(one) for m, one in survey_all(plan.pools).items()},
+        {m: vars(survey(several)) for m, several in plan.exclude.items()},
+        {m: sorted(identities) for m, identities in encoders.items()},
+        {m: sorted(_judge(plan, m)) for m in plan.exclude},
+    )
 
 
-def embed(plan: Plan, progress: Progress, talk: Talk) -> Mapping[str, Any]:
-    """Encodes what has no rows yet; see `omnibind.training.embed`."""
+def _embed_all(plan: Plan, progress: Progress, talk: Talk) -> dict[str, Any]:
     encoders = {modality: plan.encoders(modality) for modality in plan.pools}
     pools = _embed(plan, plan.pools, encoders, "store", progress, talk)
     listed = {m: several for m, several in plan.exclude.items() if survey(several).count}

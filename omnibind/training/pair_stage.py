@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,50 +14,48 @@ from torch import Tensor
 
 from omnibind.errors import PoolError
 from omnibind.store import Store, StoreRows
-from omnibind.training.done import fingerprint, outcome_of, write_json
-from omnibind.training.embed_stage import embed_inputs, read_items, store_folder
+from omnibind.training.done import done, fingerprint, mark_done
+from omnibind.training.embed_stage import embedded, read_items, store_folder
 from omnibind.training.leakage import Excluded, Seen, judging_space, near_duplicates, write_seen
 from omnibind.training.neighbours import Side
 from omnibind.training.noise import refuse_too_few
 from omnibind.training.pairs import Pairing, make_tuples
-from omnibind.training.plan import Plan
+from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.tuples import write_tuples
 
-__all__ = ["pair", "pair_inputs"]
+__all__ = ["pair"]
 
 FOLDER = "pairs"
 
 
-def pair_inputs(plan: Plan) -> Mapping[str, Any]:
-    """What was embedded, and how it is paired.
+def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
+    """Finds pairs and says how far they can be trusted.
 
     Raises:
-        PoolError: the stage `embed` has not been done for these pools.
+        PoolError: the stage `embed` is not done, or too few distinct pairs remain to learn from.
     """
-    inputs = embed_inputs(plan)
-    if outcome_of(plan.out, "embed", inputs) is None:
+    before = embedded(plan)
+    if before is None:
         raise PoolError(
             f"to pair the items in {plan.out}",
             found="the stage `embed` is not done, or its pools or encoders have changed since",
             next_step="run it first, with the same options: omnibind bind ... --stage embed",
         )
     settings = plan.settings
-    return {
-        "embed": fingerprint(inputs),
-        "links": plan.links.to_json(),
-        "exact_below": settings.exact_below,
-        "min_pairs": settings.min_pairs,
-        "near_duplicate": settings.near_duplicate,
-    }
+    numbers = (settings.exact_below, settings.min_pairs, settings.near_duplicate)
+    inputs = fingerprint(before["made"], plan.links.to_json(), numbers)
+    folder = plan.out / FOLDER
+    facts = done(folder, inputs) if (folder / "tuples.parquet").is_file() else None
+    if facts is not None:
+        return Ran(skipped=True, facts=facts)
+    (folder / "done.json").unlink(missing_ok=True)
+    facts = _pair(plan, str(before["made"]), progress, talk)
+    mark_done(folder, inputs, facts)
+    return Ran(skipped=False, facts=facts)
 
 
-def pair(plan: Plan, progress: Progress, talk: Talk) -> Mapping[str, Any]:
-    """Finds pairs and says how far they can be trusted.
-
-    Raises:
-        PoolError: too few distinct pairs remain to learn from.
-    """
+def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[str, Any]:
     for line in plan.links.said():
         talk(line)
     rows = StoreRows(Store(store_folder(plan.out)), plan.spaces.values())
@@ -66,7 +66,7 @@ def pair(plan: Plan, progress: Progress, talk: Talk) -> Mapping[str, Any]:
         rows=rows,
         links=plan.links,
         items=items,
-        kept_in=folder / "links" / fingerprint(embed_inputs(plan)),
+        kept_in=folder / "links" / rows_made,
         exact_below=plan.settings.exact_below,
         device=str(plan.engine.device),
         progress=progress,
@@ -81,8 +81,8 @@ def pair(plan: Plan, progress: Progress, talk: Talk) -> Mapping[str, Any]:
         "pools": {m: _spread(rows, plan, m, items[m]) for m in items},
     }
     tuples = make_tuples(found, items)
-    write_json(folder / "report.json", report)
-    write_json(folder / "exclusions.json", {m: e.to_json() for m, e in excluded.items()})
+    _write_json(folder / "report.json", report)
+    _write_json(folder / "exclusions.json", {m: e.to_json() for m, e in excluded.items()})
     write_seen(_seen(rows.store, items), folder / "seen.safetensors")
     write_tuples(tuples, folder / "tuples.parquet")
     return {
@@ -169,6 +169,13 @@ def _forget_other_links(pairing: Pairing) -> None:
     for folder in pairing.kept_in.parent.glob("*") if pairing.kept_in else ():
         if folder != pairing.kept_in:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    part.replace(path)
 
 
 def _hex(digests: Any) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omnibind.engine import Engine
 from omnibind.errors import PoolError, RecipeError
@@ -18,7 +19,20 @@ from omnibind.training.neighbours import EXACT_BELOW
 from omnibind.training.noise import MIN_PAIRS
 from omnibind.training.pools import Pool, parse_pool
 
-__all__ = ["Plan", "Settings", "make_plan"]
+__all__ = ["Plan", "Ran", "Settings", "make_plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What became of a stage.
+
+    Attributes:
+        skipped: it had been done by the same inputs.
+        facts: what it has recorded; `said` in it is a line for people.
+    """
+
+    skipped: bool
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,28 +3,71 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from omnibind.engine import Engine
 from omnibind.errors import PoolError, RecipeError, StoreError, UnknownNameError
+from omnibind.specs import SpaceSpec
 from omnibind.store import Store, StoreRows
-from omnibind.testing import ToySpace
+from omnibind.testing import ToySpace, toy_recipe, toy_registry
 from omnibind.training.leakage import overlap, read_seen
+from omnibind.training.plan import Plan, Settings, make_plan
 from omnibind.training.pools import content_id
 from omnibind.training.progress import no_progress
 from omnibind.training.stages import run_stages
 from omnibind.training.tuples import RowSource, read_tuples
 
-from .conftest import CLIP, MORE, write_pictures
+CLIP = ToySpace("clip", modalities=["image", "text"])
+MORE = ToySpace("more", modalities=["image", "text"])
+
+
+def write_pictures(folder: Path, numbers: range) -> Path:
+    """Small pictures, each of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def pools(tmp_path: Path) -> tuple[str, str]:
+    """Twenty pictures and thirty texts."""
+    write_pictures(tmp_path / "pictures", range(20))
+    texts = "".join(f"a picture of {n} cats\n" for n in range(30))
+    (tmp_path / "texts.txt").write_text(texts)
+    return f"image={tmp_path / 'pictures'}", f"text={tmp_path / 'texts.txt'}"
+
+
+@pytest.fixture
+def planned(tmp_path: Path, pools: tuple[str, str]) -> Callable[..., Plan]:
+    """Plans over these pools, by default of one space that has both."""
+
+    def plan(*spaces: SpaceSpec, engine: Engine | None = None, **asked: object) -> Plan:
+        cards = spaces or (CLIP,)
+        recipe = toy_recipe("toys", cards)
+        return make_plan(
+            recipe,
+            toy_registry(*cards, recipe),
+            pools=asked.pop("pools", pools),
+            out=tmp_path / "out",
+            engine=engine or Engine(size="tiny", workers=1),
+            settings=Settings(batch_items=4, min_pairs=5, **asked.pop("numbers", {})),
+            **asked,
+        )
+
+    return plan
 
 
 def run(plan, *only: str, said: list[str] | None = None):
-    talk = (said if said is not None else []).append
-    return {one.name: one for one in run_stages(plan, no_progress, talk, only)}
+    return run_stages(plan, no_progress, (said if said is not None else []).append, only)
 
 
 def pictures(plan) -> Path:
@@ -34,7 +77,7 @@ def pictures(plan) -> Path:
 def test_pools_become_rows_and_tuples(planned):
     plan = planned(CLIP, MORE)
     ran = run(plan)
-    assert ran["embed"].outcome["pools"]["text"]["distinct"] == 30
+    assert ran["embed"].facts["pools"]["text"]["distinct"] == 30
     tuples = read_tuples(plan.out / "pairs" / "tuples.parquet")
     assert (len(tuples), tuples.modalities) == (50, ("image", "text"))
     rows = StoreRows(Store(plan.out / "store"), plan.spaces.values())
@@ -53,7 +96,7 @@ def test_what_is_done_is_skipped_until_its_inputs_change(planned):
     assert (again["embed"].skipped, again["pair"].skipped) == (True, False)
     write_pictures(pictures(plan), range(20, 22))
     more = run(plan)
-    assert more["embed"].outcome["pools"]["image"]["added"] == 2
+    assert more["embed"].facts["pools"]["image"]["added"] == 2
     assert not more["pair"].skipped
 
 
@@ -73,7 +116,7 @@ def test_bad_items_are_listed_and_stop_nobody(planned):
         lines.write(b"\xff\n")
     said: list[str] = []
     ran = run(plan, "embed", said=said)
-    assert ran["embed"].outcome["pools"]["image"]["failed"] == 1
+    assert ran["embed"].facts["pools"]["image"]["failed"] == 1
     lines = (plan.out / "embed" / "errors.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
     assert [(one["modality"], one["stage"]) for one in found] == [
@@ -88,7 +131,7 @@ def test_equal_content_is_kept_once_and_counted(planned):
     source = pictures(plan)
     for number in range(3):
         (source / f"copy-{number}.png").write_bytes((source / "005.png").read_bytes())
-    found = run(plan, "embed")["embed"].outcome["pools"]["image"]
+    found = run(plan, "embed")["embed"].facts["pools"]["image"]
     assert (found["listed"], found["distinct"], found["duplicates"]) == (23, 20, 3)
 
 
@@ -131,11 +174,11 @@ def test_a_benchmarks_items_and_their_near_duplicates_are_left_out(planned, tmp_
     (benchmark / "caption.txt").write_text("a picture of 4 cats")
     said: list[str] = []
     plan = planned(exclude=[str(benchmark)], numbers={"near_duplicate": 0.99999})
-    outcome = run(plan, said=said)["pair"].outcome
+    facts = run(plan, said=said)["pair"].facts
     found = json.loads((plan.out / "pairs" / "exclusions.json").read_text())
     assert (found["image"]["benchmark"], len(found["image"]["by_content"])) == (3, 3)
     assert found["text"]["by_content"] == [content_id("text", "a picture of 4 cats")]
-    assert outcome["items"]["image"] == 17 - len(found["image"]["by_distance"])
+    assert facts["items"]["image"] == 17 - len(found["image"]["by_distance"])
     seen = read_seen(plan.out / "pairs" / "seen.safetensors")
     assert overlap(seen, "text", [content_id("text", f"a picture of {n} cats") for n in (4, 5)]
                    ).positions == (1,)  # fmt: skip
