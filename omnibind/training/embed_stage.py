@@ -15,10 +15,10 @@ from omnibind.errors import PoolError
 from omnibind.specs import EncoderSpec
 from omnibind.store import Store
 from omnibind.training.done import done, fingerprint, mark_done
-from omnibind.training.embed import PoolSummary, embed_pools, survey_all
+from omnibind.training.embed import PoolSummary, embed_pools
 from omnibind.training.leakage import judging_space
 from omnibind.training.plan import Plan, Ran
-from omnibind.training.pools import Pool, survey
+from omnibind.training.pools import Pool
 from omnibind.training.progress import Progress, Talk
 
 __all__ = ["embed", "embedded", "read_items", "store_folder"]
@@ -64,8 +64,8 @@ def _inputs(plan: Plan) -> str:
     identity = plan.engine.encoders.identity
     encoders = {m: [identity(card) for card in plan.encoders(m).values()] for m in plan.pools}
     return fingerprint(
-        {m: vars(one) for m, one in survey_all(plan.pools).items()},
-        {m: vars(survey(several)) for m, several in plan.exclude.items()},
+        {m: vars(one) for m, one in plan.surveys.items()},
+        {m: vars(one) for m, one in plan.excluded_surveys.items()},
         {m: sorted(identities) for m, identities in encoders.items()},
         {m: sorted(_judge(plan, m)) for m in plan.exclude},
     )
@@ -74,7 +74,7 @@ def _inputs(plan: Plan) -> str:
 def _embed_all(plan: Plan, progress: Progress, talk: Talk) -> dict[str, Any]:
     encoders = {modality: plan.encoders(modality) for modality in plan.pools}
     pools = _embed(plan, plan.pools, encoders, "store", progress, talk)
-    listed = {m: several for m, several in plan.exclude.items() if survey(several).count}
+    listed = {m: plan.exclude[m] for m, found in plan.excluded_surveys.items() if found.count}
     if plan.exclude and not listed:
         raise PoolError(
             "benchmark items to exclude",
@@ -127,7 +127,7 @@ def _embed(
         encoders,
         store_folder(plan.out, what),
         engine=plan.engine,
-        surveys=survey_all(pools),
+        surveys=plan.surveys if what == "store" else plan.excluded_surveys,
         errors=errors,
         progress=progress,
         batch_items=plan.settings.batch_items,

@@ -23,7 +23,9 @@ __all__ = ["EXACT_BELOW", "Nearest", "Side", "nearest"]
 EXACT_BELOW = 1_000_000
 """Targets from which on the search is approximate (ours)."""
 BLOCK_BYTES = 128 * 1024**2
-"""Rows held of the queries, and as many of the targets (ours)."""
+"""Rows held of the queries, and as many of the targets, where every cosine is computed (ours)."""
+STREAM_ITEMS = 32_768
+"""Rows held where an inverted file is filled or asked (ours)."""
 TILE = 4096
 """Queries and targets of one product: 64 MiB of cosines (ours)."""
 CANDIDATES = 16
@@ -33,7 +35,9 @@ PROBES = 32
 CODE_BYTES = 4 * 1024**3
 """What codes of one byte a dimension may take before products of 64 bytes are kept (ours)."""
 SAMPLE_BYTES = 512 * 1024**2
-"""Rows that the lists are learned from (ours)."""
+"""What the rows that the lists are learned from may take (ours)."""
+LEARNED_FROM = 40
+"""Rows a list is learned from; faiss asks for 39."""
 Advance = Callable[..., None]
 
 
@@ -110,11 +114,11 @@ def nearest(
             found=f"no {targets.modality} item with rows of {targets.space!r}",
             next_step="give a larger pool, or exclude less",
         )
-    find = _exactly(targets, device) if len(targets) < exact_below else _approximately(targets)
+    exact = len(targets) < exact_below
+    find = _exactly(targets, device) if exact else _approximately(targets)
     places = torch.empty(len(queries), dtype=torch.int64)
     best = torch.empty(len(queries), 2)
-    dim = queries.take(0, 1).shape[1] if len(queries) else 1
-    for start, rows in queries.blocks(_block(dim)):
+    for start, rows in queries.blocks(_block(targets) if exact else STREAM_ITEMS):
         block = slice(start, start + len(rows))
         best[block], places[block] = find(rows)
         if advance:
@@ -135,7 +139,7 @@ def _exactly(targets: Side, device: torch.device | str) -> Find:
         asked = queries.to(device)
         best = torch.full((len(queries), 2), -1.0, device=device)
         place = torch.zeros(len(queries), dtype=torch.int64, device=device)
-        for first, block in targets.blocks(_block(queries.shape[1])):
+        for first, block in targets.blocks(_block(targets)):
             for start in range(0, len(block), TILE):
                 tile = block[start : start + TILE].to(device)
                 for at in range(0, len(asked), TILE):
@@ -190,15 +194,15 @@ def _choose(rows: Tensor, proposed: Tensor, targets: Side) -> tuple[Tensor, Tens
 def _inverted_file(targets: Side) -> Any:
     faiss = _faiss()
     dim = targets.take(0, 1).shape[1]
-    sample = min(len(targets), max(40, SAMPLE_BYTES // (4 * dim)))
-    lists = max(1, min(int(4 * len(targets) ** 0.5), sample // 40))
+    most = min(len(targets), SAMPLE_BYTES // (4 * dim)) // LEARNED_FROM
+    lists = max(1, min(int(4 * len(targets) ** 0.5), most))
     parts = max(m for m in range(1, min(64, max(1, dim // 2)) + 1) if dim % m == 0)
     codes = "SQ8" if len(targets) * dim <= CODE_BYTES else f"PQ{parts}np"
     index = faiss.index_factory(dim, f"IVF{lists},{codes}", faiss.METRIC_INNER_PRODUCT)
     random = torch.Generator().manual_seed(0)
-    drawn = torch.randperm(len(targets), generator=random)[:sample].sort().values
+    drawn = torch.randperm(len(targets), generator=random)[: lists * LEARNED_FROM].sort().values
     index.train(targets.chosen(drawn).numpy())
-    for _, rows in targets.blocks(_block(dim)):
+    for _, rows in targets.blocks(STREAM_ITEMS):
         index.add(rows.numpy())
     index.nprobe = min(PROBES, lists)
     return index
@@ -215,5 +219,5 @@ def _faiss() -> Any:
         ) from error
 
 
-def _block(dim: int) -> int:
-    return max(TILE, BLOCK_BYTES // (4 * dim))
+def _block(side: Side) -> int:
+    return max(TILE, BLOCK_BYTES // (4 * side.take(0, 1).shape[1]))

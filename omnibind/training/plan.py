@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from omnibind.engine import Engine
 from omnibind.errors import PoolError, RecipeError
 from omnibind.plugins import Registry
 from omnibind.specs import EncoderSpec, Modality, Recipe, SpaceSpec
-from omnibind.training.embed import BATCH_ITEMS
+from omnibind.training.embed import BATCH_ITEMS, survey_all
 from omnibind.training.leakage import NEAR_DUPLICATE
 from omnibind.training.links import Links, parse_link, plan_links
 from omnibind.training.neighbours import EXACT_BELOW
 from omnibind.training.noise import MIN_PAIRS
-from omnibind.training.pools import Pool, parse_pool
+from omnibind.training.pools import Pool, Survey, parse_pool, survey
 
 __all__ = ["Plan", "Ran", "Settings", "make_plan"]
 
@@ -76,6 +77,16 @@ class Plan:
     engine: Engine
     settings: Settings = Settings()
 
+    @cached_property
+    def surveys(self) -> dict[str, Survey]:
+        """What the pools list, by modality; looked at once."""
+        return survey_all(self.pools)
+
+    @cached_property
+    def excluded_surveys(self) -> dict[str, Survey]:
+        """The same for benchmarks, those that list nothing included."""
+        return {modality: survey(several) for modality, several in self.exclude.items()}
+
     def encoders(self, modality: str) -> dict[str, EncoderSpec]:
         """Encoder key -> card, of every space that reads the modality."""
         cards = (space.encoders.get(modality) for space in self.spaces.values())
@@ -129,7 +140,7 @@ def make_plan(
         recipe=recipe,
         spaces=spaces,
         pools=by_modality,
-        exclude=_by_modality(p for text in exclude for p in _benchmark(text, modalities)),
+        exclude=_by_modality(p for text in exclude for p in _benchmark(text, modalities, known)),
         links=plan_links(recipe, spaces, list(by_modality), asked),
         out=out,
         engine=engine,
@@ -144,10 +155,16 @@ def _by_modality(pools: Iterable[Pool]) -> dict[str, tuple[Pool, ...]]:
     return dict(sorted(found.items()))
 
 
-def _benchmark(text: str, modalities: Sequence[Modality]) -> list[Pool]:
-    by_name = {modality.name: modality for modality in modalities}
-    if text.partition("=")[0] in by_name and not Path(text).exists():
-        return [parse_pool(text, by_name)]
+def _benchmark(text: str, modalities: Sequence[Modality], known: Registry) -> list[Pool]:
+    name, equals, _ = text.partition("=")
+    if equals and name in known.modalities and not Path(text).exists():
+        if name not in {modality.name for modality in modalities}:
+            raise PoolError(
+                f"to exclude {text}",
+                found=f"pools of {', '.join(modality.name for modality in modalities)}",
+                next_step=f"leave it out: without a pool of {name} there is nothing to exclude",
+            )
+        return [parse_pool(text, known.modalities)]
     return [Pool(modality=modality, where=text, mixed=True) for modality in modalities]
 
 

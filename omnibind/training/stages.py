@@ -9,6 +9,7 @@ A further stage is one more line in the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from omnibind.errors import UnknownNameError
 from omnibind.training.embed_stage import embed
@@ -43,6 +44,7 @@ def run_stages(
     for name in only:
         if name not in STAGES:
             raise UnknownNameError("stage", name, STAGES, next_step="name one of these")
+    plan = replace(plan)  # pools are looked at anew, and once a run
     return {
         name: stage(plan, progress, talk)
         for name, stage in STAGES.items()

@@ -110,6 +110,16 @@ class Tuples:
         """Which tuples have a query of this modality: bool `[tuple]`."""
         return self.query == self.modalities.index(modality)
 
+    def only(self, which: Tensor) -> Tuples:
+        """Some of the tuples: numbers, or bool `[tuple]`."""
+        return Tuples(
+            modalities=self.modalities,
+            query=self.query[which],
+            items={m: one[which] for m, one in self.items.items()},
+            similarity={m: one[which] for m, one in self.similarity.items()},
+            margin={m: one[which] for m, one in self.margin.items()},
+        )
+
 
 def write_tuples(tuples: Tuples, path: Path) -> None:
     """Writes Parquet: query (string), and an item, similarity and margin a modality; atomic."""

@@ -115,6 +115,17 @@ def test_a_column_added_later_is_filled_item_by_item(folder):
     assert [path.name for path in folder.glob("*.lance")] == ["text.lance"]
 
 
+def test_a_column_whose_writer_was_killed_before_naming_it_is_named(folder):
+    other = column("other")
+    with Writer(folder) as writer:
+        writer.fill("text", other, [entry.id for entry in entries(0, 10)], rows(10, 1))
+        writer.settle("text", other)
+        Store(folder).dataset("text").alter_columns({"path": "other@1", "name": "other@1@new"})
+    with Writer(folder) as writer:
+        writer.settle("text", other)
+    assert Store(folder).take("text", "other", torch.arange(10)).shape == (10, DIM)
+
+
 def test_items_without_a_row_are_known_and_filled_later(folder):
     other = column("other")
     with Writer(folder) as writer:

@@ -195,6 +195,11 @@ def test_a_low_cosine_leaves_near_duplicates_out_too(planned, tmp_path):
     assert 0 < len(found["by_distance"]) < 25
 
 
+def test_a_benchmark_of_a_modality_without_a_pool_is_said(planned):
+    with pytest.raises(PoolError, match="pools of image, text"):
+        planned(exclude=["audio=sounds/"])
+
+
 def test_an_exclusion_of_nothing_is_said(planned, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(PoolError, match="benchmark items to exclude"):
