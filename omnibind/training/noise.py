@@ -97,11 +97,11 @@ def distinct_pairs(
 ) -> int:
     """Pairs of two modalities, from both directions, that differ from each other on both sides.
 
-    An upper bound that is quick: the smaller number of different items on either side.
+    A quick bound from above, by König's theorem: every pair has a target that was found, so there
+    are no more of them than different targets in both directions, nor than items on either side.
     """
-    left = torch.cat([items[query], found[target, query].item]).unique()
-    right = torch.cat([items[target], found[query, target].item]).unique()
-    return min(len(left), len(right))
+    targets = sum(len(found[pair].item.unique()) for pair in ((query, target), (target, query)))
+    return min(targets, len(items[query]), len(items[target]))
 
 
 def refuse_too_few(

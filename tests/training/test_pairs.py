@@ -139,6 +139,13 @@ def test_pairs_are_distinct_when_both_sides_differ(rows, left, pairs):
     assert refuse_too_few(asked.find(), asked.items, 1)["image-text"] == pairs
 
 
+def test_a_pool_that_says_one_thing_gives_hardly_a_pair(rows):
+    same = rows.take("clip", "image", torch.zeros(COUNT, dtype=torch.int64))
+    own = {m: {s: rows.take(s, m, torch.arange(COUNT)) for s in rows.spaces(m)} for m in MODALITIES}
+    asked = pairing(RowsInMemory({**own, "image": {"clip": same}}))
+    assert refuse_too_few(asked.find(), asked.items, 1)["image-text"] == 2
+
+
 def test_too_few_distinct_pairs_are_refused_with_their_number(rows):
     asked = pairing(rows, image=torch.arange(40))
     with pytest.raises(PoolError, match="image-text: 40"):
