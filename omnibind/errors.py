@@ -6,7 +6,10 @@ OmnibindError
 │   ├── PluginError         a plugin failed, clashed or returned something that is no card
 │   ├── WeightsError        a weights reference cannot be found, verified or loaded
 │   ├── RecipeError         a recipe that cannot be put together
-│   └── CheckpointError     a bound checkpoint that cannot be read or does not fit
+│   ├── CheckpointError     a bound checkpoint that cannot be read or does not fit
+│   ├── PoolError           a pool, or pairs made of pools, that nothing can be learned from
+│   ├── StoreError          a store that cannot be read, written or does not fit
+│   └── TrainingError       training that cannot start, or had to stop
 ├── ItemError           one item cannot become a row: exit code 1
 │   └── MediaError          it cannot be read or decoded
 └── ShapeError          rows of the wrong width
@@ -25,9 +28,12 @@ __all__ = [
     "MediaError",
     "OmnibindError",
     "PluginError",
+    "PoolError",
     "RecipeError",
     "SetupError",
     "ShapeError",
+    "StoreError",
+    "TrainingError",
     "UnknownNameError",
     "WeightsError",
 ]
@@ -85,6 +91,18 @@ class RecipeError(SetupError):
 
 class CheckpointError(SetupError):
     """A bound checkpoint that cannot be read or does not fit its recipe."""
+
+
+class PoolError(SetupError):
+    """A pool that cannot be read, is empty, or gives too few pairs to learn from."""
+
+
+class StoreError(SetupError):
+    """A store of rows that cannot be read or written, or was made by other encoders."""
+
+
+class TrainingError(SetupError):
+    """Training that cannot start, or that stopped before its numbers became worthless."""
 
 
 class ItemError(OmnibindError):

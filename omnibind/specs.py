@@ -180,6 +180,8 @@ class Recipe:
         priors: modality -> slot -> weight where no trained router decides; 1 where missing.
         hidden: width of a projector head's hidden layer.
         heads: query subsets the heads of a projector are trained on, by name.
+        links: `"audio-text"` -> the space by whose rows items of the two modalities are paired
+            for training; where it says nothing, a space that reads both is taken.
         source: paper or project, for people.
     """
 
@@ -192,6 +194,7 @@ class Recipe:
     priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
+    links: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
     @property

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from omnibind.bench import build as build_bench
+from omnibind.bench import pairing as pairing_bench
 from omnibind.bench import startup as startup_bench
 from omnibind.cli.options import AsJson
-from omnibind.cli.printing import number, print_json, print_table
+from omnibind.cli.printing import number, print_json, print_table, talk
 from omnibind.plugins import registry
 
 app = typer.Typer(no_args_is_help=True)
@@ -66,3 +67,36 @@ def build(as_json: AsJson = False) -> None:
             for layout in layouts
         ],
     )
+
+
+@app.command()
+def pairing(
+    sizes: Annotated[
+        list[int] | None, typer.Option("--items", min=2, help="Items a pool; may be repeated.")
+    ] = None,
+    dim: Annotated[int, typer.Option("--dim", min=1, help="Width of the rows.")] = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the memory of pairing two pools and taking batches, by the size of the pools."""
+    asked = sizes or [10_000, 100_000, 400_000]
+    found = pairing_bench.measure(asked, dim, lambda one: talk(f"{one.items} items measured"))
+    peak = pairing_bench.extrapolate(found) if len(found) > 1 else None
+    if as_json:
+        print_json({"measured": found, "at": pairing_bench.EXTRAPOLATED, "peak_mb": peak})
+        return
+    print_table(
+        [">items a pool", ">dim", ">peak MB", ">at start", ">pairing", ">rows/s in batches"],
+        [
+            (
+                one.items,
+                one.dim,
+                f"{one.peak_mb:.0f}",
+                f"{one.start_mb:.0f}",
+                f"{one.pair_seconds:.1f} s",
+                f"{one.rows_per_second:.0f}",
+            )
+            for one in found
+        ],
+    )
+    if peak is not None:
+        talk(f"extrapolated to {pairing_bench.EXTRAPOLATED:,} items a pool: {peak:.0f} MB")

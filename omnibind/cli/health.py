@@ -21,6 +21,7 @@ NEEDED = (
     "torchaudio",
     "torchvision",
     "numpy",
+    "filelock",
     "pyarrow",
     "pillow",
     "soundfile",
@@ -36,6 +37,8 @@ NEEDED = (
 OPTIONAL = {
     "open3d": "open3d meshes and clouds in memory: pip install 'omnibind[open3d]'",
     "pytest": "the tests of plugins: pip install 'omnibind[testing]'",
+    "pylance": "stores of rows, for `omnibind bind`: pip install 'omnibind[train]'",
+    "faiss-cpu": "pairs of a million items and more: pip install 'omnibind[train]'",
     "beartype": "shapes checked in tests: pip install 'omnibind[testing]'",
 }
 OTHER_NAMES = {"open3d": ("open3d", "open3d-cpu")}

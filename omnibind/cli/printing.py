@@ -74,7 +74,7 @@ def progress(label: str, total: int | None = None) -> Generator[Callable[..., No
     """A bar on stderr while that is a terminal.
 
     Call the result with a number of items when so many more are done, and with the total where
-    that was not known before.
+    that was not known before or has changed.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
@@ -91,7 +91,7 @@ def progress(label: str, total: int | None = None) -> Generator[Callable[..., No
     with bar:
         task = bar.add_task(label, total=total)
 
-        def advance(count: int, total: int | None = total) -> None:
+        def advance(count: int, total: int | None = None) -> None:
             bar.update(task, advance=count, total=total)
 
         yield advance

@@ -50,6 +50,8 @@ BUILT_IN: Mapping[str, Command] = {
         _command("embed", "Embed files, folders and texts into a table of rows."),
         _command("compare", "Show the cosines between items of any modalities."),
         _command("search", "Find the rows of a table that are nearest to an item."),
+        _command("bind", "Learn a joint space from pools of unpaired items."),
+        _command("store", "Look into a store of rows, verify it, or drop an encoder's rows."),
         _command("convert", "Make a bound checkpoint of the authors' router files."),
         _command("new-plugin", "Write a plugin that passes its tests at once."),
         _command("demo", "Embed the example media and write a page to look at."),

@@ -1,7 +1,8 @@
 """The recipes of the paper: base, large and full. Their spaces come from plugins of their own.
 
 Source: the authors' released inference code at commit d574f1b; slots, router inputs, the text
-temperature and the 0.1 / 0.9 mix are theirs, by name instead of by position.
+temperature and the 0.1 / 0.9 mix are theirs, by name instead of by position. The linking spaces are
+those that reviewers report; which of the WavCaps and Uni3D spaces is meant is our reading.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ WAVCAPS = ("wavcaps-pt", "wavcaps-audiocaps", "wavcaps-clotho")
 SOUNDS = ("clap-general", "clap-music", *WAVCAPS)
 PICTURES = ("dfn5b-h14", "eva02-e14-plus", "siglip-l", "siglip-so400m")
 SHAPES = ("uni3d-lvis", "uni3d-modelnet40", "uni3d-scanobjectnn")
+LINKS = {
+    "audio-text": "wavcaps-pt",
+    "audio-image": IMAGEBIND,
+    "image-text": BACKBONE,
+    "image-points": "uni3d-lvis",
+    "points-text": "uni3d-lvis",
+}
 SOURCE = "arXiv:2407.11895 and its released code"
 
 
@@ -41,6 +49,7 @@ def _recipe(name: str, picture: str, slots: dict[str, tuple[Slot, ...]]) -> Reci
             "text": ("wavcaps-pt", picture, "uni3d-lvis"),
         },
         temperature={"text": 10.0},
+        links=LINKS,
         source=SOURCE,
     )
 

@@ -43,7 +43,9 @@ def binding_of(model: Embedder) -> Binding:
     """The binding of a model; reads all its projectors once."""
     residents = model.engine.encoders
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps(dataclasses.asdict(model.recipe), sort_keys=True).encode())
+    card = dataclasses.asdict(model.recipe)
+    del card["links"]  # only training depends on them
+    digest.update(json.dumps(card, sort_keys=True).encode())
     digest.update(json.dumps(model.binder.priors, sort_keys=True, default=dict).encode())
     for name in sorted(model.spaces):
         for modality, encoder in sorted(model.spaces[name].encoders.items()):

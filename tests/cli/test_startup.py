@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "pyarrow", "PIL", "pydantic", "rich", "huggingface_hub", "av")
+HEAVY = (
+    "torch", "numpy", "pyarrow", "PIL", "pydantic", "rich", "huggingface_hub", "av",
+    "lance", "faiss",
+)  # fmt: skip
 PROBE = """
 import json, sys
 from omnibind.cli import main

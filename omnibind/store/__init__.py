@@ -1,0 +1,24 @@
+"""Rows of unimodal pools on disk: one Lance dataset a modality, one float16 column an encoder."""
+
+from omnibind.store.columns import Column, Entry, column_of, unusable
+from omnibind.store.health import Problem, StoreInfo, describe, drop, verify
+from omnibind.store.ids import IdIndex
+from omnibind.store.rows import StoreRows
+from omnibind.store.store import Store
+from omnibind.store.writer import Writer
+
+__all__ = [
+    "Column",
+    "Entry",
+    "IdIndex",
+    "Problem",
+    "Store",
+    "StoreInfo",
+    "StoreRows",
+    "Writer",
+    "column_of",
+    "describe",
+    "drop",
+    "unusable",
+    "verify",
+]

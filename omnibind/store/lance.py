@@ -1,0 +1,72 @@
+"""Where Lance is called: imported when first needed, and its failures said in our words."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omnibind.errors import StoreError
+
+__all__ = ["CACHE_BYTES", "Dataset", "lance", "open_dataset", "saying_what_failed"]
+
+Dataset = Any
+"""A `lance.LanceDataset`; lance has no types that a checker could read."""
+CACHE_BYTES = 64 * 1024**2
+"""What each of a dataset's two caches may hold (ours); Lance's own default is gigabytes."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_SAYS = ("No space left", "Disk quota", "File too large", "os error 28", "os error 27")
+
+
+def lance() -> Any:
+    """The module `lance`.
+
+    Raises:
+        StoreError: it is not installed.
+    """
+    try:
+        return import_module("lance")
+    except ImportError as error:
+        raise StoreError(
+            "a store of rows, which the library Lance reads and writes",
+            found=f"{type(error).__name__}: {error}",
+            next_step="pip install 'omnibind[train]'",
+        ) from error
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Opens a dataset at its newest version.
+
+    Raises:
+        StoreError: it is damaged, or no dataset.
+    """
+    module = lance()
+    with saying_what_failed(f"to open {path}"):
+        return module.dataset(
+            str(path), index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES
+        )
+
+
+@contextmanager
+def saying_what_failed(asked: str) -> Generator[None]:
+    """Turns what Lance and the disk raise into a StoreError; what was committed before stays."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in FULL or any(s in str(error) for s in FULL_SAYS)
+        if full:
+            next_step = "free some space and run the same command again: what is written stays"
+        else:
+            next_step = "`omnibind store verify DIR` says what can be read"
+        raise StoreError(
+            asked,
+            found=f"{'the disk is full: ' if full else ''}{type(error).__name__}: {_first(error)}",
+            next_step=next_step,
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

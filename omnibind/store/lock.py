@@ -1,0 +1,41 @@
+"""One writer a store: a lock that a killed process lets go of, and the number of who holds it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from omnibind.errors import StoreError
+
+__all__ = ["only_writer"]
+
+
+@contextmanager
+def only_writer(folder: Path) -> Generator[None]:
+    """Keeps other writers out of a folder.
+
+    Raises:
+        StoreError: another process, or another writer of this one, is writing it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    who = folder / ".writer"
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        holder = who.read_text() if who.is_file() else "unknown"
+        raise StoreError(
+            f"to write the store {folder}",
+            found=f"the process {holder} is writing it now",
+            next_step="wait until it has ended, or choose another folder",
+        ) from error
+    try:
+        who.write_text(str(os.getpid()))
+        yield
+    finally:
+        who.unlink(missing_ok=True)
+        lock.release()

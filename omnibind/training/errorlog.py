@@ -1,0 +1,45 @@
+"""Items that could not be used: a line of JSON each, written as they turn up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["ErrorLog"]
+
+
+class ErrorLog:
+    """Use it in a `with`; what an earlier run has written is replaced.
+
+    Args:
+        path: of the file; it is gone in the end where nothing went wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> ErrorLog:
+        """Starts an empty file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        if self._file:
+            self._file.close()
+        if not self.counts:
+            self.path.unlink(missing_ok=True)
+
+    def add(self, modality: str, source: str, stage: str, reason: str) -> None:
+        """Notes one item."""
+        self.counts[modality] += 1
+        line: dict[str, Any] = {"modality": modality, "source": source}
+        line |= {"stage": stage, "reason": reason}
+        if self._file:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()

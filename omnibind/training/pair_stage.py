@@ -1,0 +1,182 @@
+"""The stage `pair`: rows in DIR/store -> pseudo tuples in DIR/pairs, without what is excluded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnibind.errors import PoolError
+from omnibind.store import Store, StoreRows
+from omnibind.training.done import done, fingerprint, mark_done
+from omnibind.training.embed_stage import embedded, read_items, store_folder
+from omnibind.training.leakage import Excluded, Seen, judging_space, near_duplicates, write_seen
+from omnibind.training.neighbours import Side
+from omnibind.training.noise import refuse_too_few
+from omnibind.training.pairs import Pairing, make_tuples
+from omnibind.training.plan import Plan, Ran
+from omnibind.training.progress import Progress, Talk
+from omnibind.training.tuples import write_tuples
+
+__all__ = ["pair"]
+
+FOLDER = "pairs"
+
+
+def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
+    """Finds pairs and says how far they can be trusted.
+
+    Raises:
+        PoolError: the stage `embed` is not done, or too few distinct pairs remain to learn from.
+    """
+    before = embedded(plan)
+    if before is None:
+        raise PoolError(
+            f"to pair the items in {plan.out}",
+            found="the stage `embed` is not done, or its pools or encoders have changed since",
+            next_step="run it first, with the same options: omnibind bind ... --stage embed",
+        )
+    settings = plan.settings
+    numbers = (settings.exact_below, settings.min_pairs, settings.near_duplicate)
+    inputs = fingerprint(before["made"], plan.links.to_json(), numbers)
+    folder = plan.out / FOLDER
+    facts = done(folder, inputs) if (folder / "tuples.parquet").is_file() else None
+    if facts is not None:
+        return Ran(skipped=True, facts=facts)
+    (folder / "done.json").unlink(missing_ok=True)
+    facts = _pair(plan, str(before["made"]), progress, talk)
+    mark_done(folder, inputs, facts)
+    return Ran(skipped=False, facts=facts)
+
+
+def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[str, Any]:
+    for line in plan.links.said():
+        talk(line)
+    rows = StoreRows(Store(store_folder(plan.out)), plan.spaces.values())
+    items = _items(plan, rows, talk)
+    items, excluded = _without_benchmarks(plan, rows, items, talk)
+    folder = plan.out / FOLDER
+    pairing = Pairing(
+        rows=rows,
+        links=plan.links,
+        items=items,
+        kept_in=folder / "links" / rows_made,
+        exact_below=plan.settings.exact_below,
+        device=str(plan.engine.device),
+        progress=progress,
+    )
+    _forget_other_links(pairing)
+    found = pairing.find()
+    counts = refuse_too_few(found, items, plan.settings.min_pairs)
+    report = {
+        "links": plan.links.to_json(),
+        "distinct_pairs": counts,
+        "directions": pairing.report(found),
+        "pools": {m: _spread(rows, plan, m, items[m]) for m in items},
+    }
+    tuples = make_tuples(found, items)
+    _write_json(folder / "report.json", report)
+    _write_json(folder / "exclusions.json", {m: e.to_json() for m, e in excluded.items()})
+    write_seen(_seen(rows.store, items), folder / "seen.safetensors")
+    write_tuples(tuples, folder / "tuples.parquet")
+    return {
+        "said": f"{len(tuples)} tuples",
+        "tuples": len(tuples),
+        "items": {m: len(found) for m, found in items.items()},
+        "distinct_pairs": counts,
+        "excluded": {m: len(e.by_content) + len(e.by_distance) for m, e in excluded.items()},
+    }
+
+
+def _items(plan: Plan, rows: StoreRows, talk: Talk) -> dict[str, Tensor]:
+    """Items that the pools name and that every space has a row of."""
+    found: dict[str, Tensor] = {}
+    for modality, positions in read_items(plan.out).items():
+        whole = rows.whole(modality)[positions]
+        found[modality] = torch.from_numpy(np.sort(positions[whole]))
+        if not whole.all():
+            talk(f"{int((~whole).sum())} {modality} items lack rows of a space and are left out")
+    return found
+
+
+def _without_benchmarks(
+    plan: Plan, rows: StoreRows, items: dict[str, Tensor], talk: Talk
+) -> tuple[dict[str, Tensor], dict[str, Excluded]]:
+    store = Store(store_folder(plan.out, "exclude"))
+    benchmark = StoreRows(store, plan.spaces.values())
+    excluded: dict[str, Excluded] = {}
+    for modality, positions in read_items(plan.out, "exclude").items():
+        if modality in plan.exclude and modality in items:
+            theirs = torch.from_numpy(np.sort(positions))
+            pool, found = _judge(plan, rows, benchmark, modality, items[modality], theirs)
+            excluded[modality] = found
+            items = {**items, modality: pool}
+            talk(
+                f"{modality}: {len(found.by_content)} items excluded by content, "
+                f"{len(found.by_distance)} by cosine >= {found.cosine} in {found.space}"
+            )
+    return items, excluded
+
+
+def _judge(
+    plan: Plan, rows: StoreRows, benchmark: StoreRows, modality: str, ours: Tensor, theirs: Tensor
+) -> tuple[Tensor, Excluded]:
+    """Items that stay, and what left."""
+    space = judging_space(plan.recipe, plan.spaces, modality)
+    digests = rows.store.digests(modality)[ours.numpy()]
+    known = benchmark.store.digests(modality)[theirs.numpy()]
+    same = torch.from_numpy(np.isin(digests, known))
+    near = near_duplicates(
+        Side(rows=rows, space=space, modality=modality, items=ours),
+        Side(rows=benchmark, space=space, modality=modality, items=theirs),
+        plan.settings.near_duplicate,
+        exact_below=plan.settings.exact_below,
+        device=str(plan.engine.device),
+    )
+    near &= ~same
+    return ours[~(same | near)], Excluded(
+        benchmark=len(theirs),
+        by_content=_hex(digests[same.numpy()]),
+        by_distance=_hex(digests[near.numpy()]),
+        space=space,
+        cosine=plan.settings.near_duplicate,
+    )
+
+
+def _seen(store: Store, items: Mapping[str, Tensor]) -> Seen:
+    return Seen.of({m: store.digests(m)[positions.numpy()] for m, positions in items.items()})
+
+
+def _spread(rows: StoreRows, plan: Plan, modality: str, items: Tensor) -> dict[str, Any]:
+    """Mean cosine of any two items: the squared norm of the mean row. 1: all say the same."""
+    space = judging_space(plan.recipe, plan.spaces, modality)
+    side = Side(rows=rows, space=space, modality=modality, items=items)
+    total = torch.zeros(1)
+    for _, block in side.blocks(65_536):
+        total = total + block.sum(0)
+    mean_cosine = float((total / max(1, len(items))).square().sum())
+    return {"items": len(items), "space": space, "mean_cosine": round(mean_cosine, 4)}
+
+
+def _forget_other_links(pairing: Pairing) -> None:
+    """Deletes directions that were found among other items."""
+    for folder in pairing.kept_in.parent.glob("*") if pairing.kept_in else ():
+        if folder != pairing.kept_in:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    part.replace(path)
+
+
+def _hex(digests: Any) -> tuple[str, ...]:
+    return tuple(bytes(one).hex() for one in digests.view("V16"))

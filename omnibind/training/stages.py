@@ -1,0 +1,52 @@
+"""The stages of a binding, in order: each runs alone, is skipped when it is done, and resumes.
+
+DIR/embed   rows of pools and benchmarks in DIR/store and DIR/exclude; errors.jsonl
+DIR/pairs   tuples.parquet, report.json, exclusions.json, seen.safetensors
+
+A further stage is one more line in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from omnibind.errors import UnknownNameError
+from omnibind.training.embed_stage import embed
+from omnibind.training.pair_stage import pair
+from omnibind.training.plan import Plan, Ran
+from omnibind.training.progress import Progress, Talk
+
+__all__ = ["STAGES", "Stage", "run_stages"]
+
+Stage = Callable[[Plan, Progress, Talk], Ran]
+"""Does what is not done yet. It says itself whether it is done (`omnibind.training.done`), and what
+it lacks of earlier stages."""
+
+STAGES: Mapping[str, Stage] = {"embed": embed, "pair": pair}
+
+
+def run_stages(
+    plan: Plan, progress: Progress, talk: Talk, only: Sequence[str] = ()
+) -> dict[str, Ran]:
+    """Runs stages in the table's order.
+
+    Args:
+        plan: what to bind.
+        progress: see `omnibind.training.progress`.
+        talk: called with sentences for people.
+        only: names of stages; all where nothing is said.
+
+    Raises:
+        UnknownNameError: no such stage.
+        PoolError, StoreError: what a stage cannot work with.
+    """
+    for name in only:
+        if name not in STAGES:
+            raise UnknownNameError("stage", name, STAGES, next_step="name one of these")
+    plan = replace(plan)  # pools are looked at anew, and once a run
+    return {
+        name: stage(plan, progress, talk)
+        for name, stage in STAGES.items()
+        if not only or name in only
+    }

@@ -1,0 +1,241 @@
+"""The stages embed and pair on toy pools: what is made, skipped, resumed, excluded, refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from omnibind.engine import Engine
+from omnibind.errors import PoolError, RecipeError, StoreError, UnknownNameError
+from omnibind.specs import SpaceSpec
+from omnibind.store import Store, StoreRows
+from omnibind.testing import ToySpace, toy_recipe, toy_registry
+from omnibind.training.leakage import overlap, read_seen
+from omnibind.training.plan import Plan, Settings, make_plan
+from omnibind.training.pools import content_id
+from omnibind.training.progress import no_progress
+from omnibind.training.stages import run_stages
+from omnibind.training.tuples import RowSource, read_tuples
+
+CLIP = ToySpace("clip", modalities=["image", "text"])
+MORE = ToySpace("more", modalities=["image", "text"])
+
+
+def write_pictures(folder: Path, numbers: range) -> Path:
+    """Small pictures, each of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def pools(tmp_path: Path) -> tuple[str, str]:
+    """Twenty pictures and thirty texts."""
+    write_pictures(tmp_path / "pictures", range(20))
+    texts = "".join(f"a picture of {n} cats\n" for n in range(30))
+    (tmp_path / "texts.txt").write_text(texts)
+    return f"image={tmp_path / 'pictures'}", f"text={tmp_path / 'texts.txt'}"
+
+
+@pytest.fixture
+def planned(tmp_path: Path, pools: tuple[str, str]) -> Callable[..., Plan]:
+    """Plans over these pools, by default of one space that has both."""
+
+    def plan(*spaces: SpaceSpec, engine: Engine | None = None, **asked: object) -> Plan:
+        cards = spaces or (CLIP,)
+        recipe = toy_recipe("toys", cards)
+        return make_plan(
+            recipe,
+            toy_registry(*cards, recipe),
+            pools=asked.pop("pools", pools),
+            out=tmp_path / "out",
+            engine=engine or Engine(size="tiny", workers=1),
+            settings=Settings(batch_items=4, min_pairs=5, **asked.pop("numbers", {})),
+            **asked,
+        )
+
+    return plan
+
+
+def run(plan, *only: str, said: list[str] | None = None):
+    return run_stages(plan, no_progress, (said if said is not None else []).append, only)
+
+
+def pictures(plan) -> Path:
+    return Path(plan.pools["image"][0].where)
+
+
+def test_pools_become_rows_and_tuples(planned):
+    plan = planned(CLIP, MORE)
+    ran = run(plan)
+    assert ran["embed"].facts["pools"]["text"]["distinct"] == 30
+    tuples = read_tuples(plan.out / "pairs" / "tuples.parquet")
+    assert (len(tuples), tuples.modalities) == (50, ("image", "text"))
+    rows = StoreRows(Store(plan.out / "store"), plan.spaces.values())
+    assert isinstance(rows, RowSource)
+    assert rows.spaces("text") == ("clip", "more")
+    first = rows.take("clip", "text", tuples.items["text"][:20])
+    cosines = (rows.take("clip", "image", torch.arange(20)) * first).sum(1)
+    assert torch.allclose(cosines, tuples.similarity["text"][:20], atol=1e-5)
+
+
+def test_what_is_done_is_skipped_until_its_inputs_change(planned):
+    plan = planned()
+    assert [one.skipped for one in run(plan).values()] == [False, False]
+    assert [one.skipped for one in run(plan).values()] == [True, True]
+    again = run(replace(plan, settings=replace(plan.settings, min_pairs=6)))
+    assert (again["embed"].skipped, again["pair"].skipped) == (True, False)
+    write_pictures(pictures(plan), range(20, 22))
+    more = run(plan)
+    assert more["embed"].facts["pools"]["image"]["added"] == 2
+    assert not more["pair"].skipped
+
+
+def test_an_item_that_left_the_pool_is_in_no_tuple(planned):
+    plan = planned()
+    run(plan)
+    (pictures(plan) / "000.png").unlink()
+    run(plan)
+    assert Store(plan.out / "store").count("image") == 20
+    assert 0 not in read_tuples(plan.out / "pairs" / "tuples.parquet").items["image"]
+
+
+def test_bad_items_are_listed_and_stop_nobody(planned):
+    plan = planned()
+    (pictures(plan) / "bad.png").write_bytes(b"no picture")
+    with Path(plan.pools["text"][0].where).open("ab") as lines:
+        lines.write(b"\xff\n")
+    said: list[str] = []
+    ran = run(plan, "embed", said=said)
+    assert ran["embed"].facts["pools"]["image"]["failed"] == 1
+    lines = (plan.out / "embed" / "errors.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(one["modality"], one["stage"]) for one in found] == [
+        ("image", "decode"),
+        ("text", "read"),
+    ]
+    assert any("1 image items failed" in line for line in said)
+
+
+def test_equal_content_is_kept_once_and_counted(planned):
+    plan = planned()
+    source = pictures(plan)
+    for number in range(3):
+        (source / f"copy-{number}.png").write_bytes((source / "005.png").read_bytes())
+    found = run(plan, "embed")["embed"].facts["pools"]["image"]
+    assert (found["listed"], found["distinct"], found["duplicates"]) == (23, 20, 3)
+
+
+def test_a_space_that_is_added_fills_its_column_only(planned):
+    run(planned(), "embed")
+    encoded: list[str] = []
+
+    class Counting(Engine):
+        def encode(self, items, encoders, on_done=None):
+            encoded.extend(spec.key for specs in encoders.values() for spec in specs if items)
+            return super().encode(items, encoders, on_done)
+
+    plan = planned(CLIP, MORE, engine=Counting(size="tiny", workers=1))
+    run(plan)
+    assert set(encoded) == {"more-image", "more-text"}
+    assert Store(plan.out / "store").whole("text", ["clip-text", "more-text"]).all()
+    assert Store(plan.out / "store").count("text") == 30
+
+
+def test_rows_of_another_revision_are_refused(planned):
+    run(planned(), "embed")
+    encoder = replace(CLIP.encoders["text"], revision="2")
+    newer = replace(CLIP, encoders={**CLIP.encoders, "text": encoder})
+    with pytest.raises(StoreError, match="'clip-text' made by revision 1"):
+        run(planned(newer), "embed")
+
+
+def test_pairs_wait_for_rows(planned):
+    with pytest.raises(PoolError, match="the stage `embed` is not done"):
+        run(planned(), "pair")
+
+
+def test_an_unknown_stage_is_named(planned):
+    with pytest.raises(UnknownNameError, match="'embedd'"):
+        run(planned(), "embedd")
+
+
+def test_a_benchmarks_items_and_their_near_duplicates_are_left_out(planned, tmp_path):
+    benchmark = write_pictures(tmp_path / "benchmark", range(3))
+    (benchmark / "caption.txt").write_text("a picture of 4 cats")
+    said: list[str] = []
+    plan = planned(exclude=[str(benchmark)], numbers={"near_duplicate": 0.99999})
+    facts = run(plan, said=said)["pair"].facts
+    found = json.loads((plan.out / "pairs" / "exclusions.json").read_text())
+    assert (found["image"]["benchmark"], len(found["image"]["by_content"])) == (3, 3)
+    assert found["text"]["by_content"] == [content_id("text", "a picture of 4 cats")]
+    assert facts["items"]["image"] == 17 - len(found["image"]["by_distance"])
+    seen = read_seen(plan.out / "pairs" / "seen.safetensors")
+    assert overlap(seen, "text", [content_id("text", f"a picture of {n} cats") for n in (4, 5)]
+                   ).positions == (1,)  # fmt: skip
+    assert any("3 items excluded by content" in line for line in said)
+
+
+def test_a_low_cosine_leaves_near_duplicates_out_too(planned, tmp_path):
+    benchmark = tmp_path / "captions.txt"
+    benchmark.write_text("a picture of seven cats\n")
+    plan = planned(exclude=[f"text={benchmark}"], numbers={"near_duplicate": 0.9})
+    run(plan)
+    found = json.loads((plan.out / "pairs" / "exclusions.json").read_text())["text"]
+    assert found["by_content"] == []
+    assert 0 < len(found["by_distance"]) < 25
+
+
+def test_a_benchmark_of_a_modality_without_a_pool_is_said(planned):
+    with pytest.raises(PoolError, match="pools of image, text"):
+        planned(exclude=["audio=sounds/"])
+
+
+def test_an_exclusion_of_nothing_is_said(planned, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PoolError, match="benchmark items to exclude"):
+        run(planned(exclude=[str(tmp_path / "empty")]), "embed")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "the text items of"), ("a cat\n", "image-text: 1"), ("a cat\n a cat\n" * 50, ": 1")],
+)
+def test_pools_that_teach_nothing_are_refused(planned, tmp_path, pools, content, said):
+    (tmp_path / "few.txt").write_text(content)
+    plan = planned(pools=[pools[0], f"text={tmp_path / 'few.txt'}"])
+    with pytest.raises(PoolError, match=said):
+        run(plan)
+
+
+def test_a_pool_of_bad_items_only_is_refused(planned, tmp_path, pools):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.png").write_bytes(b"no picture")
+    with pytest.raises(PoolError, match="none of which could be encoded"):
+        run(planned(pools=[f"image={tmp_path / 'bad'}", pools[1]]), "embed")
+
+
+def test_a_modality_that_no_space_reads_is_named(planned, tmp_path):
+    with pytest.raises(PoolError, match="none of which reads audio"):
+        planned(pools=[f"audio={tmp_path}", f"image={tmp_path}"])
+
+
+def test_nothing_is_bound_without_its_backbone(planned):
+    with pytest.raises(RecipeError, match="the backbone 'clip'"):
+        planned(CLIP, MORE, without=["clip"])
+
+
+def test_a_linking_space_outside_the_recipe_is_embedded_too(planned):
+    other = ToySpace("other", modalities=["image", "text"])
+    plan = planned(CLIP, MORE, other, links=["image-text=other"])
+    assert plan.links.space("image", "text") == "other"
+    assert "other-image" in plan.encoders("image")
