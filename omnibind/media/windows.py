@@ -8,7 +8,7 @@ from torch import Tensor
 
 from omnibind.media.excerpts import MOST, evenly
 
-__all__ = ["MOST", "every", "joined", "mean_rows", "windows"]
+__all__ = ["MOST", "every", "joined", "max_rows", "mean_rows", "windows"]
 
 
 def windows(
@@ -71,3 +71,12 @@ def mean_rows(
     owner = torch.repeat_interleave(count, output_size=len(rows))
     total = rows.new_zeros(len(count), rows.shape[1]).index_add_(0, owner, rows)
     return total / count[:, None].to(rows.dtype)
+
+
+def max_rows(
+    rows: Float[Tensor, "window dim"], count: Int[Tensor, " item"]
+) -> Float[Tensor, "item dim"]:
+    """The largest of each item's rows in each place, likewise."""
+    owner = torch.repeat_interleave(count, output_size=len(rows))
+    least = rows.new_full((len(count), rows.shape[1]), -torch.inf)
+    return least.scatter_reduce_(0, owner[:, None].expand_as(rows), rows, "amax")

@@ -1,7 +1,8 @@
 """Five hundred damaged files of each modality: a MediaError or media, quickly, in little memory.
 
-Memory is the peak resident set of this process (VmHWM), set back before each run where the kernel
-lets us; elsewhere it is the peak since the process began.
+Memory is what the peak resident set of this process (VmHWM) grows by: it is set back before each
+run where the kernel lets us. A process that has only imported this holds 0.6 GB, so with a growth
+below 1 GB it stays below 2 GB; other tests may have left more behind in this one.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def test_a_damaged_file_gives_media_or_a_media_error_and_nothing_else(
     files = request.getfixturevalue(f"{modality}_files") | small_examples(modality)
     random = np.random.default_rng(list(SUFFIXES).index(modality))
     restart_peak()
+    held = peak_bytes()
     refused: list[MediaError] = []
     slowest = 0.0
     for number in range(COUNT):
@@ -62,7 +64,7 @@ def test_a_damaged_file_gives_media_or_a_media_error_and_nothing_else(
     assert len(refused) > COUNT // 20
     assert all(error.asked and error.found and error.next_step for error in refused)
     assert slowest < 10
-    assert peak_bytes() < 2 * 1024**3
+    assert peak_bytes() - held < 1024**3
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnibind.media.windows import every, joined, mean_rows, windows
+from omnibind.media.windows import every, joined, max_rows, mean_rows, windows
 
 
 def starts(held: int, length: int, slack: int = 0) -> list[int]:
@@ -56,3 +56,9 @@ def test_windows_of_several_items_go_together_and_come_apart_again() -> None:
     batch = joined(items)
     assert batch["count"].tolist() == [1, 3]
     assert mean_rows(batch["mels"], batch["count"]).tolist() == [[1, 1], [3, 3]]
+
+
+def test_the_largest_rows_are_those_of_each_item():
+    rows = torch.tensor([[1.0, 5.0], [3.0, 2.0], [-4.0, -1.0]])
+    found = max_rows(rows, torch.tensor([2, 1]))
+    assert found.tolist() == [[3.0, 5.0], [-4.0, -1.0]]

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from omnibind.media.windows import every, joined, mean_rows
+from omnibind.media.windows import every, joined, max_rows, mean_rows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
@@ -99,8 +98,8 @@ class WildSounds(nn.Module):
     def heard(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Features `[item, 1024]` (mean over windows), posterior `[item, 6522]` (best window)."""
         features, logits = self.network(batch["windows"])
-        best = [own.amax(0) for own in logits.split(batch["count"].tolist())]
-        return mean_rows(features, batch["count"]), torch.stack(best).sigmoid()
+        count = batch["count"]
+        return mean_rows(features, count), max_rows(logits, count).sigmoid()
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Reads the numbers out of the TensorFlow Lite file."""
