@@ -103,9 +103,19 @@ def test_a_case_of_an_unknown_space_says_what_to_install(tmp_path, capsys):
     assert "install the plugin of the space 'nobody'" in capsys.readouterr().err
 
 
-def test_a_folder_without_a_case_is_named(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 1
-    assert "give folders that hold a case.json" in capsys.readouterr().err
+def test_a_folder_without_a_case_is_named_and_left_out(tmp_path, capsys):
+    (tmp_path / "assets").mkdir()
+    facts = {"case": "nobody-1", "space": "nobody", "checkpoints": [], "checks": []}
+    (tmp_path / "case.json").write_text(json.dumps(facts))
+    assert main([str(tmp_path / "assets"), str(tmp_path)]) == 1
+    assert "assets: no case.json in it, left out" in capsys.readouterr().err
+
+
+def test_folders_without_any_case_are_a_mistake_and_so_is_a_wrong_path(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path)])
+    assert main([str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_stored_as_the_published_one_is(tmp_path):

@@ -18,7 +18,7 @@ from omnibind.testing.golden.compare import compare, differing, table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0 where every case passes, 1 where one does not."""
+    """The exit status: 0 where every case passes, 1 where one does not, 2 where there is none."""
     parser = argparse.ArgumentParser(prog="python -m omnibind.testing.golden", description=__doc__)
     parser.add_argument("cases", nargs="+", type=Path, metavar="CASE_DIR")
     parser.add_argument("--out", type=Path, help="folder for <case>.safetensors")
@@ -26,11 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--layouts", action="store_true", help="also run each other layout of the checkpoint"
     )
     asked = parser.parse_args(arguments)
-    failed = [
-        folder.name for folder in asked.cases if not _passes(folder, asked.out, asked.layouts)
-    ]
-    print(f"{len(asked.cases) - len(failed)} of {len(asked.cases)} cases pass", file=sys.stderr)
+    cases = [folder for folder in asked.cases if _is_case(folder)]
+    if not cases:
+        parser.error("none of these folders is a case")
+    failed = [folder.name for folder in cases if not _passes(folder, asked.out, asked.layouts)]
+    print(f"{len(cases) - len(failed)} of {len(cases)} cases pass", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _is_case(folder: Path) -> bool:
+    """Whether to run it; what lies beside cases (assets, media) is left out, and named."""
+    beside = folder.is_dir() and not (folder / "case.json").exists()
+    if beside:
+        print(f"{folder}: no case.json in it, left out", file=sys.stderr)
+    return not beside
 
 
 def _passes(folder: Path, out: Path | None, layouts: bool) -> bool:
