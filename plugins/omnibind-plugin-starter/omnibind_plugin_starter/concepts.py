@@ -9,17 +9,17 @@ from torch.nn.functional import normalize
 __all__ = ["Concepts"]
 
 KEPT = 20
-TRUST = 2.0
 
 
 class Concepts(nn.Module):
     r"""A point among the class names that the network believes in, moved by what it has seen.
 
     $$ c = \sum_{k \in \mathrm{top}\,20} \frac{p_k}{\sum_j p_j} a_k - \bar a, \qquad
-       \mathrm{row} = \mathrm{normalize}\Bigl(2 \, p_1 \frac{c}{\lVert c \rVert} + W f + b\Bigr) $$
+       \mathrm{row} = \mathrm{normalize}\Bigl(t \, p_1 \frac{c}{\lVert c \rVert} + W f + b\Bigr) $$
 
-    with the class posterior p (its largest p_1), the text rows a of the class names and the pooled
-    features f: a network that is sure is believed, one that is not leaves the word to the adapter.
+    with the class posterior p (its largest p_1), the trust t in it, the text rows a of the class
+    names and the pooled features f: a network that is sure is believed, one that is not leaves the
+    word to the adapter.
 
     Shape:
         features `[item, width]`, posterior `[item, class]` -> `[item, dim]`, unit rows.
@@ -32,6 +32,7 @@ class Concepts(nn.Module):
         super().__init__()
         self.anchors = nn.Parameter(torch.randn(classes, dim))
         self.centre = nn.Parameter(torch.zeros(dim))
+        self.trust = nn.Parameter(torch.ones(1))
         self.adapter = nn.Linear(width, dim)
 
     def forward(self, features: Tensor, posterior: Tensor) -> Tensor:
@@ -39,5 +40,5 @@ class Concepts(nn.Module):
         belief, which = posterior.topk(min(KEPT, posterior.shape[-1]), dim=-1)
         share = belief / belief.sum(-1, keepdim=True)
         named = (share.unsqueeze(-1) * self.anchors[which]).sum(-2) - self.centre
-        sure = TRUST * belief[:, :1]
+        sure = self.trust * belief[:, :1]
         return normalize(sure * normalize(named, dim=-1) + self.adapter(features), dim=-1)

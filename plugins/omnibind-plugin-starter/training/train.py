@@ -31,7 +31,9 @@ from omnibind.media import audio, image, points
 from omnibind.projectors import Identity, write_projector
 from omnibind.specs import EncoderSpec
 
-PENALTY = {"pictures": 1.0, "shapes": 3.0, "sounds": 3.0}
+PENALTY = {"pictures": 1.0, "shapes": 1.0, "sounds": 3.0}
+TRUST = {"pictures": 2.0, "shapes": 4.0, "sounds": 2.0}
+"""In the classes, by what is classified: renders of shapes make the network less sure."""
 IN_MINILM = ("aisfx-minilm", "birdnet-minilm", "views-minilm")
 """Spaces whose rows are in the backbone's coordinates already."""
 
@@ -92,7 +94,9 @@ def write_pictures(features: Features, words: Words, data: Path, out: Path) -> N
     ):
         seen, _ = features.of(spec, captions, picture, lambda e, batch: e.seen(batch))
         fitted = ridge(seen, words.rows(text, captions), PENALTY["pictures"])
-        write_concepts(out / file_of(spec), words.rows(text, IMAGENET_CLASSNAMES), fitted)
+        write_concepts(
+            out / file_of(spec), words.rows(text, IMAGENET_CLASSNAMES), fitted, TRUST["pictures"]
+        )
 
 
 def write_shapes(features: Features, words: Words, data: Path, out: Path) -> None:
@@ -103,7 +107,9 @@ def write_shapes(features: Features, words: Words, data: Path, out: Path) -> Non
         spec, names, lambda k: points.load(shapes[k].model), lambda e, batch: e.seen(batch)
     )
     fitted = ridge(seen, words.rows(cards.MINILM, names), PENALTY["shapes"])
-    write_concepts(out / file_of(spec), words.rows(cards.MINILM, IMAGENET_CLASSNAMES), fitted)
+    write_concepts(
+        out / file_of(spec), words.rows(cards.MINILM, IMAGENET_CLASSNAMES), fitted, TRUST["shapes"]
+    )
 
 
 def write_sounds(features: Features, words: Words, data: Path, out: Path) -> None:
@@ -122,7 +128,7 @@ def write_sounds(features: Features, words: Words, data: Path, out: Path) -> Non
     write(out / file_of(cards.AISFX_SOUNDS), {"adapter.weight": weight, "adapter.bias": bias})
     fitted = ridge(heard(cards.BIRDNET_SOUNDS), rows, PENALTY["sounds"])
     species = words.rows(cards.MINILM, bird_names(data))
-    write_concepts(out / file_of(cards.BIRDNET_SOUNDS), species, fitted)
+    write_concepts(out / file_of(cards.BIRDNET_SOUNDS), species, fitted, TRUST["sounds"])
 
 
 def ridge(features: Tensor, rows: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
@@ -139,10 +145,13 @@ def ridge(features: Tensor, rows: Tensor, penalty: float) -> tuple[Tensor, Tenso
     return weight.float(), (-weight @ mean).float()
 
 
-def write_concepts(path: Path, anchors: Tensor, fitted: tuple[Tensor, Tensor]) -> None:
-    """The rows of the class names, their mean, and the adapter."""
+def write_concepts(
+    path: Path, anchors: Tensor, fitted: tuple[Tensor, Tensor], trust: float
+) -> None:
+    """The rows of the class names, their mean, the trust in them, and the adapter."""
     weight, bias = fitted
     state = {"concepts.anchors": anchors, "concepts.centre": anchors.mean(0)}
+    state |= {"concepts.trust": torch.tensor([trust])}
     write(path, state | {"concepts.adapter.weight": weight, "concepts.adapter.bias": bias})
 
 
