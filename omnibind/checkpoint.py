@@ -28,7 +28,15 @@ from omnibind.specs import Recipe, Size, Slot, SpaceSpec
 from omnibind.weights.build import seeded
 from omnibind.weights.references import checksum
 
-__all__ = ["BoundCheckpoint", "random_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "BoundCheckpoint",
+    "random_checkpoint",
+    "read_checkpoint",
+    "read_routers",
+    "recipe_from_json",
+    "write_checkpoint",
+    "write_routers",
+]
 
 FORMAT = 1
 
@@ -105,12 +113,7 @@ def write_checkpoint(
         path = folder / "projectors" / f"{name}.safetensors"
         write_projector(projector, path, backbone=checkpoint.recipe.backbone)
     if checkpoint.routers:
-        state = {
-            f"{modality}.{key}": value.contiguous()
-            for modality, router in checkpoint.routers.items()
-            for key, value in router.state_dict().items()
-        }
-        save_file(state, folder / "routers.safetensors")
+        write_routers(checkpoint.routers, folder / "routers.safetensors")
     (folder / "README.md").write_text(_model_card(checkpoint, spaces), encoding="utf-8")
     content = {
         "format": FORMAT,
@@ -149,7 +152,7 @@ def read_checkpoint(folder: Path) -> BoundCheckpoint:
             path.stem: read_projector(path)
             for path in sorted((folder / "projectors").glob("*.safetensors"))
         }
-        routers = _read_routers(folder / "routers.safetensors", recipe)
+        routers = read_routers(folder / "routers.safetensors", recipe)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
     return BoundCheckpoint(
@@ -189,7 +192,18 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, error) from error
 
 
-def _read_routers(path: Path, recipe: Recipe) -> dict[str, Router]:
+def write_routers(routers: Mapping[str, Router], path: Path) -> None:
+    """Writes the routers of a recipe as one safetensors file, keys `<modality>.<key>`."""
+    state = {
+        f"{modality}.{key}": value.contiguous()
+        for modality, router in routers.items()
+        for key, value in router.state_dict().items()
+    }
+    save_file(state, path)
+
+
+def read_routers(path: Path, recipe: Recipe) -> dict[str, Router]:
+    """Reads what `write_routers` wrote, by modality; none where there is no such file."""
     if not path.is_file():
         return {}
     state = load_file(path)

@@ -6,7 +6,8 @@ OmnibindError
 │   ├── PluginError         a plugin failed, clashed or returned something that is no card
 │   ├── WeightsError        a weights reference cannot be found, verified or loaded
 │   ├── RecipeError         a recipe that cannot be put together
-│   └── CheckpointError     a bound checkpoint that cannot be read or does not fit
+│   ├── CheckpointError     a bound checkpoint that cannot be read or does not fit
+│   └── TrainingError       training that cannot start, or had to stop
 ├── ItemError           one item cannot become a row: exit code 1
 │   └── MediaError          it cannot be read or decoded
 └── ShapeError          rows of the wrong width
@@ -28,6 +29,7 @@ __all__ = [
     "RecipeError",
     "SetupError",
     "ShapeError",
+    "TrainingError",
     "UnknownNameError",
     "WeightsError",
 ]
@@ -85,6 +87,10 @@ class RecipeError(SetupError):
 
 class CheckpointError(SetupError):
     """A bound checkpoint that cannot be read or does not fit its recipe."""
+
+
+class TrainingError(SetupError):
+    """Training that cannot start, or that stopped before its numbers became worthless."""
 
 
 class ItemError(OmnibindError):

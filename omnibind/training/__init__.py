@@ -1,0 +1,1 @@
+"""From unpaired pools to a bound checkpoint."""

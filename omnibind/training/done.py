@@ -1,0 +1,67 @@
+"""Whether a stage has been done already: `DIR/<stage>/done.json` says by which inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnibind.training.tuples import RowSource, Tuples
+
+__all__ = ["done", "fingerprint", "mark_done", "of_rows", "of_tuples"]
+
+
+def fingerprint(*parts: object) -> str:
+    """A digest of anything that JSON can say; mappings count as the same in any order."""
+    said = json.dumps(parts, sort_keys=True, default=dict)
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def of_tuples(tuples: Tuples) -> str:
+    """A digest of which items stand together."""
+    digest = hashlib.blake2b(repr(tuples.modalities).encode(), digest_size=16)
+    for column in (tuples.query, *(tuples.items[m] for m in tuples.modalities)):
+        digest.update(_bytes(column))
+    return digest.hexdigest()
+
+
+def of_rows(rows: RowSource) -> str:
+    """A digest of which spaces and how many items there are, and of the first and last rows.
+
+    Rows in between may change unnoticed: whoever knows what the rows were made of says so in
+    the stage's `inputs`.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for modality in sorted(rows.modalities()):
+        count = rows.count(modality)
+        for space in sorted(rows.spaces(modality)):
+            digest.update(f"{modality}/{space}/{count}".encode())
+            ends = rows.take(space, modality, torch.tensor([0, count - 1]))
+            digest.update(_bytes(ends))
+    return digest.hexdigest()
+
+
+def done(folder: Path, inputs: str) -> Mapping[str, Any] | None:
+    """What a stage recorded when it was done by these inputs; None where it was not."""
+    try:
+        content = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content["facts"] if content.get("fingerprint") == inputs else None
+
+
+def mark_done(folder: Path, inputs: str, facts: Mapping[str, Any]) -> None:
+    """Says that a stage is done; the last thing it does."""
+    part = folder / "done.json.part"
+    content = {"fingerprint": inputs, "facts": facts}
+    part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
+    part.replace(folder / "done.json")
+
+
+def _bytes(x: Tensor) -> bytes:
+    return x.contiguous().numpy().tobytes()
