@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,12 +68,15 @@ class Binder(nn.Module):
         self.routers = nn.ModuleDict(dict(routers or {}))
         self.priors: Priors = dict(priors or {})
 
-    def forward(self, modality: str, rows: Mapping[str, Tensor]) -> BoundRows:
+    def forward(
+        self, modality: str, rows: Mapping[str, Tensor], *, without: Collection[str] = ()
+    ) -> BoundRows:
         """Joint rows of items of one modality.
 
         Args:
             modality: one that the recipe has slots for.
             rows: space -> unit rows `[item, dim]`; all with the same items.
+            without: names of slots to leave out; the weights of the others are renormalised.
 
         Raises:
             RecipeError: the recipe has no slots for the modality, or none of its spaces is here.
@@ -83,14 +86,15 @@ class Binder(nn.Module):
         projected = dict(self.projectors(rows))
         if self.recipe.backbone in rows:
             projected[self.recipe.backbone] = rows[self.recipe.backbone]
-        present = [slot for slot in slots if any(part in projected for part in slot.parts)]
+        slots_left = [slot for slot in slots if slot.name not in without]
+        present = [slot for slot in slots_left if any(part in projected for part in slot.parts)]
         if not present:
             raise self._no_slot(modality, rows)
         made = torch.stack([_mix(slot, projected) for slot in present], dim=1)
         weights, routed = self._weights(modality, rows, slots, present)
         weights = weights.to(made).expand(made.shape[0], -1)
         joint = F.normalize((weights.unsqueeze(-1) * made).sum(dim=1), dim=-1, eps=EPS)
-        missing = [part for slot in slots for part in slot.parts if part not in projected]
+        missing = [part for slot in slots_left for part in slot.parts if part not in projected]
         return BoundRows(
             rows=joint,
             weights=weights,

@@ -128,7 +128,8 @@ class HeadEnsemble(nn.Module):
         x = torch.baddbmm(self.first_bias.view(count, self.hidden, 1), first, x)
         x = F.relu(_norm_channels(self.first_norm, x, batch_norm))
         x = torch.baddbmm(self.second_bias.unsqueeze(-1), self.second, x)
-        x = F.normalize(_norm_channels(self.second_norm, x, batch_norm), dim=1, eps=EPS)
+        x = _norm_channels(self.second_norm, x, batch_norm)
+        x = x * x.square().sum(1, keepdim=True).clamp(min=EPS**2).rsqrt()
         return x.view(len(self.spaces), self.heads, self.joint, items).mT
 
     @classmethod
