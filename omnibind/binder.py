@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from omnibind.errors import RecipeError
 from omnibind.projectors import EPS, Projector, ProjectorSet
-from omnibind.routers import Router
 from omnibind.specs import Recipe, Slot
 
 __all__ = ["Binder", "BoundRows"]
@@ -49,7 +48,8 @@ class Binder(nn.Module):
     Args:
         recipe: slots, router inputs and temperatures.
         projectors: by space; the backbone needs none.
-        routers: by modality; a modality without one weighs its slots by `priors`, or the same.
+        routers: by modality, each a `Router` or alike; a modality without one weighs its slots
+            by `priors`, or the same.
         priors: modality -> slot -> mean weight recorded at training.
     Source:
         arXiv:2407.11895 and its released code. Ours: subsets, priors, uniform weights.
@@ -59,7 +59,7 @@ class Binder(nn.Module):
         self,
         recipe: Recipe,
         projectors: Mapping[str, Projector],
-        routers: Mapping[str, Router] | None = None,
+        routers: Mapping[str, nn.Module] | None = None,
         priors: Priors | None = None,
     ) -> None:
         super().__init__()

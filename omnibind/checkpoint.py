@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -99,7 +100,11 @@ def random_checkpoint(
 
 
 def write_checkpoint(
-    checkpoint: BoundCheckpoint, folder: Path, spaces: Mapping[str, SpaceSpec]
+    checkpoint: BoundCheckpoint,
+    folder: Path,
+    spaces: Mapping[str, SpaceSpec],
+    *,
+    as_in: Path | None = None,
 ) -> None:
     """Writes a checkpoint folder; `recipe.json` comes last, so a folder that has it is whole.
 
@@ -107,11 +112,16 @@ def write_checkpoint(
         checkpoint: what to write.
         folder: made if it is not there; files of the same names are replaced.
         spaces: cards of its spaces, for revisions and licences.
+        as_in: another checkpoint folder; projector files that it has are copied byte for byte.
     """
     (folder / "projectors").mkdir(parents=True, exist_ok=True)
     for name, projector in checkpoint.projectors.items():
         path = folder / "projectors" / f"{name}.safetensors"
-        write_projector(projector, path, backbone=checkpoint.recipe.backbone)
+        there = as_in / "projectors" / path.name if as_in else path
+        if as_in and there.is_file():
+            shutil.copyfile(there, path)
+        else:
+            write_projector(projector, path, backbone=checkpoint.recipe.backbone)
     if checkpoint.routers:
         write_routers(checkpoint.routers, folder / "routers.safetensors")
     (folder / "README.md").write_text(_model_card(checkpoint, spaces), encoding="utf-8")
