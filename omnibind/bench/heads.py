@@ -82,16 +82,16 @@ def measure(sizes: Sizes, *, seconds: float = 5.0) -> Throughput:
 
 def _data(names: Sequence[str], dim: int) -> tuple[RowsInMemory, Tuples]:
     random = torch.Generator().manual_seed(0)
-    modalities = ("text", "image")
     rows = {
         m: {name: torch.randn(ITEMS, dim, generator=random) for name in ("back", *names)}
-        for m in modalities
+        for m in ("text", "image")
     }
+    modalities = ("text", "image", "audio")
     every = torch.arange(ITEMS)
     ones: dict[str, torch.Tensor] = {m: torch.ones(ITEMS) for m in modalities}
     items: dict[str, torch.Tensor] = dict.fromkeys(modalities, every)
     tuples = Tuples(
-        modalities=modalities, query=every % 2, items=items, similarity=ones, margin=ones
+        modalities=modalities, query=every % 3, items=items, similarity=ones, margin=ones
     )
     return RowsInMemory(rows), tuples
 

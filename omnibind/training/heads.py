@@ -229,15 +229,15 @@ class HeadObjective(nn.Module):
     ) -> Float[Tensor, "space head"]:
         """The mean over modality pairs, for spaces that have the same modalities."""
         own = self._part(chosen, modalities)
-        scaled = unit * scale[..., None, None]
-        sides = scaled.unflatten(2, (len(modalities), -1)).unbind(2)
+        sides = unit.unflatten(2, (len(modalities), -1)).unbind(2)
+        contrast = partial(info_nce, scale=scale[..., None, None], ranks=self.ranks)
         total = torch.zeros_like(unit[..., 0, 0])
         for target in self.targets:
             aim = self._take(self.recipe.backbone, target, self.tuples.items[target][own])
             aim = self._aggregates.around(aim, target).to(unit).expand(len(unit), -1, -1, -1)
             for modality, side in zip(modalities, sides, strict=True):
                 repeated = self._repeats(own, modality, target)
-                total = total + info_nce(side, aim, repeated, ranks=self.ranks)
+                total = total + contrast(side, aim, repeated)
         return total / (len(modalities) * len(self.targets))
 
     def _repeats(self, chosen: Tensor, *modalities: str) -> Tensor | None:

@@ -16,33 +16,34 @@ def info_nce(
     b: Float[Tensor, "*pair item dim"],
     repeated: Tensor | None = None,
     *,
+    scale: Tensor | float,
     ranks: Ranks = ALONE,
 ) -> Float[Tensor, "*pair"]:
     r"""Symmetric InfoNCE of two sides; this rank's share of the mean over the global batch.
 
-    $$ -\frac{1}{2n} \sum_i \Bigl( \log \frac{e^{a_i b_i}}{\sum_j e^{a_i b_j}}
-       + \log \frac{e^{a_i b_i}}{\sum_j e^{a_j b_i}} \Bigr) $$
+    $$ -\frac{1}{2n} \sum_i \Bigl( \log \frac{e^{\alpha a_i b_i}}{\sum_j e^{\alpha a_i b_j}}
+       + \log \frac{e^{\alpha a_i b_i}}{\sum_j e^{\alpha a_j b_i}} \Bigr) $$
 
     Args:
-        a: unit rows of this rank's part of the batch, divided by the temperature.
-        b: unit rows; same place, same tuple.
+        a, b: unit rows of this rank's part of the batch; same place, same tuple.
         repeated: bool `[..., item, global item]`: see `repeats`.
+        scale: the inverse temperature; a tensor has the axes `*pair 1 1`.
         ranks: where the other negatives are.
     Source:
         van den Oord et al. 2018, arXiv:1807.03748; symmetric as in CLIP, arXiv:2103.00020.
     """
     items, first = a.shape[-2], ranks.rank * a.shape[-2]
-    there = _logits(a, ranks.gather(b, b.ndim - 2), repeated)
+    there = _logits(a, ranks.gather(b, b.ndim - 2), repeated, scale)
     if ranks.world == 1:  # one table serves both directions
         both = _surprise(there, -1, first) + _surprise(there, -2, first)
     else:
-        back = _logits(b, ranks.gather(a, a.ndim - 2), repeated)
+        back = _logits(b, ranks.gather(a, a.ndim - 2), repeated, scale)
         both = _surprise(there, -1, first) + _surprise(back, -1, first)
     return both / (2 * items * ranks.world)
 
 
-def _logits(a: Tensor, b: Tensor, repeated: Tensor | None) -> Tensor:
-    logits = a @ b.mT
+def _logits(a: Tensor, b: Tensor, repeated: Tensor | None, scale: Tensor | float) -> Tensor:
+    logits = (a @ b.mT) * scale
     return logits if repeated is None else logits.masked_fill(repeated, -torch.inf)
 
 

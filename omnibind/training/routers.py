@@ -176,8 +176,8 @@ class RouterObjective(nn.Module):
         self, bound: Mapping[str, BoundRows], items: Mapping[str, Tensor], a: str, b: str
     ) -> Float[Tensor, ""]:
         repeated = self._repeats(items[a], items[b]) if self.settings.mask_repeats else None
-        scaled = bound[a].rows / self.settings.temperature
-        return info_nce(scaled, bound[b].rows, repeated, ranks=self.ranks)
+        scale = 1 / self.settings.temperature
+        return info_nce(bound[a].rows, bound[b].rows, repeated, scale=scale, ranks=self.ranks)
 
     def _steer(self, texts: BoundRows, chosen: Tensor) -> Float[Tensor, ""]:
         slots = [slot.name for slot in self.recipe.slots[TEXT]]
