@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from omnibind.errors import RecipeError
 from omnibind.projectors import EPS, Projector, ProjectorSet
-from omnibind.routers import Router
 from omnibind.specs import Recipe, Slot
 
 __all__ = ["Binder", "BoundRows"]
@@ -49,7 +48,8 @@ class Binder(nn.Module):
     Args:
         recipe: slots, router inputs and temperatures.
         projectors: by space; the backbone needs none.
-        routers: by modality; a modality without one weighs its slots by `priors`, or the same.
+        routers: by modality, each a `Router` or alike; a modality without one weighs its slots
+            by `priors`, or the same.
         priors: modality -> slot -> mean weight recorded at training.
     Source:
         arXiv:2407.11895 and its released code. Ours: subsets, priors, uniform weights.
@@ -59,7 +59,7 @@ class Binder(nn.Module):
         self,
         recipe: Recipe,
         projectors: Mapping[str, Projector],
-        routers: Mapping[str, Router] | None = None,
+        routers: Mapping[str, nn.Module] | None = None,
         priors: Priors | None = None,
     ) -> None:
         super().__init__()
@@ -68,12 +68,15 @@ class Binder(nn.Module):
         self.routers = nn.ModuleDict(dict(routers or {}))
         self.priors: Priors = dict(priors or {})
 
-    def forward(self, modality: str, rows: Mapping[str, Tensor]) -> BoundRows:
+    def forward(
+        self, modality: str, rows: Mapping[str, Tensor], *, without: Collection[str] = ()
+    ) -> BoundRows:
         """Joint rows of items of one modality.
 
         Args:
             modality: one that the recipe has slots for.
             rows: space -> unit rows `[item, dim]`; all with the same items.
+            without: names of slots to leave out; the weights of the others are renormalised.
 
         Raises:
             RecipeError: the recipe has no slots for the modality, or none of its spaces is here.
@@ -83,14 +86,15 @@ class Binder(nn.Module):
         projected = dict(self.projectors(rows))
         if self.recipe.backbone in rows:
             projected[self.recipe.backbone] = rows[self.recipe.backbone]
-        present = [slot for slot in slots if any(part in projected for part in slot.parts)]
+        slots_left = [slot for slot in slots if slot.name not in without]
+        present = [slot for slot in slots_left if any(part in projected for part in slot.parts)]
         if not present:
             raise self._no_slot(modality, rows)
         made = torch.stack([_mix(slot, projected) for slot in present], dim=1)
         weights, routed = self._weights(modality, rows, slots, present)
         weights = weights.to(made).expand(made.shape[0], -1)
         joint = F.normalize((weights.unsqueeze(-1) * made).sum(dim=1), dim=-1, eps=EPS)
-        missing = [part for slot in slots for part in slot.parts if part not in projected]
+        missing = [part for slot in slots_left for part in slot.parts if part not in projected]
         return BoundRows(
             rows=joint,
             weights=weights,

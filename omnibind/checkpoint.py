@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +29,15 @@ from omnibind.specs import Recipe, Size, Slot, SpaceSpec
 from omnibind.weights.build import seeded
 from omnibind.weights.checksums import checksum
 
-__all__ = ["BoundCheckpoint", "random_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "BoundCheckpoint",
+    "random_checkpoint",
+    "read_checkpoint",
+    "read_routers",
+    "recipe_from_json",
+    "write_checkpoint",
+    "write_routers",
+]
 
 FORMAT = 1
 
@@ -91,7 +100,11 @@ def random_checkpoint(
 
 
 def write_checkpoint(
-    checkpoint: BoundCheckpoint, folder: Path, spaces: Mapping[str, SpaceSpec]
+    checkpoint: BoundCheckpoint,
+    folder: Path,
+    spaces: Mapping[str, SpaceSpec],
+    *,
+    as_in: Path | None = None,
 ) -> None:
     """Writes a checkpoint folder; `recipe.json` comes last, so a folder that has it is whole.
 
@@ -99,18 +112,18 @@ def write_checkpoint(
         checkpoint: what to write.
         folder: made if it is not there; files of the same names are replaced.
         spaces: cards of its spaces, for revisions and licences.
+        as_in: another checkpoint folder; projector files that it has are copied byte for byte.
     """
     (folder / "projectors").mkdir(parents=True, exist_ok=True)
     for name, projector in checkpoint.projectors.items():
         path = folder / "projectors" / f"{name}.safetensors"
-        write_projector(projector, path, backbone=checkpoint.recipe.backbone)
+        there = as_in / "projectors" / path.name if as_in else path
+        if as_in and there.is_file():
+            shutil.copyfile(there, path)
+        else:
+            write_projector(projector, path, backbone=checkpoint.recipe.backbone)
     if checkpoint.routers:
-        state = {
-            f"{modality}.{key}": value.contiguous()
-            for modality, router in checkpoint.routers.items()
-            for key, value in router.state_dict().items()
-        }
-        save_file(state, folder / "routers.safetensors")
+        write_routers(checkpoint.routers, folder / "routers.safetensors")
     (folder / "README.md").write_text(_model_card(checkpoint, spaces), encoding="utf-8")
     content = {
         "format": FORMAT,
@@ -149,7 +162,7 @@ def read_checkpoint(folder: Path) -> BoundCheckpoint:
             path.stem: read_projector(path)
             for path in sorted((folder / "projectors").glob("*.safetensors"))
         }
-        routers = _read_routers(folder / "routers.safetensors", recipe)
+        routers = read_routers(folder / "routers.safetensors", recipe)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
     return BoundCheckpoint(
@@ -189,7 +202,18 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, error) from error
 
 
-def _read_routers(path: Path, recipe: Recipe) -> dict[str, Router]:
+def write_routers(routers: Mapping[str, Router], path: Path) -> None:
+    """Writes the routers of a recipe as one safetensors file, keys `<modality>.<key>`."""
+    state = {
+        f"{modality}.{key}": value.contiguous()
+        for modality, router in routers.items()
+        for key, value in router.state_dict().items()
+    }
+    save_file(state, path)
+
+
+def read_routers(path: Path, recipe: Recipe) -> dict[str, Router]:
+    """Reads what `write_routers` wrote, by modality; none where there is no such file."""
     if not path.is_file():
         return {}
     state = load_file(path)

@@ -30,7 +30,7 @@ from omnibind.specs import EncoderSpec, Long, Recipe, Size, SpaceSpec, resolve
 from omnibind.weights import locate
 from omnibind.weights.build import Weights
 
-__all__ = ["Embedder", "Embeddings", "Windows", "load"]
+__all__ = ["Embedder", "Embeddings", "SpaceRows", "Windows", "load"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,21 @@ class Windows:
     seconds: int | float
     weights: tuple[Mapping[str, float], ...]
     degraded: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceRows:
+    """Rows of the good items of a call before they are bound.
+
+    Attributes:
+        rows: modality -> space -> unit rows `[item, dim]`.
+        indices: modality -> positions of its items in the list that was given.
+        errors: the items without a row.
+    """
+
+    rows: Mapping[str, Mapping[str, Tensor]]
+    indices: Mapping[str, tuple[int, ...]]
+    errors: tuple[ItemFailure, ...]
 
 
 class Embedder:
@@ -118,6 +133,20 @@ class Embedder:
             RecipeError: the recipe has no space for an item's modality.
             ItemError: only when strict.
         """
+        encoded = self.encode(items, modality, strict=strict, on_done=on_done)
+        with torch.no_grad():
+            bound = {m: self.binder(m, rows) for m, rows in encoded.rows.items()}
+        return self._gather(bound, encoded.indices, encoded.errors)
+
+    def encode(
+        self,
+        items: Iterable[object],
+        modality: str | None = None,
+        *,
+        strict: bool = False,
+        on_done: Any = None,
+    ) -> SpaceRows:
+        """Makes the rows of every space, unbound; arguments and errors are those of `embed`."""
         listed = self._listed(items)
         recognised, failures = self._recognise(listed, modality)
         encoded = self.engine.encode(recognised, self._encoders, on_done)
@@ -128,13 +157,12 @@ class Embedder:
                 found=[f"item {f.index}, {f.stage}: {f.reason}" for f in failures],
                 next_step="mend or leave out these items, or do without strict",
             )
-        with torch.no_grad():
-            bound = {
-                m: self.binder(m, self._rows_by_space(m, encoded.rows))
-                for m, indices in encoded.indices.items()
-                if indices
-            }
-        return self._gather(bound, encoded.indices, tuple(failures))
+        present = {m: indices for m, indices in encoded.indices.items() if indices}
+        return SpaceRows(
+            rows={m: self._rows_by_space(m, encoded.rows) for m in present},
+            indices=present,
+            errors=tuple(failures),
+        )
 
     def windows(
         self, item: object, modality: str | None = None, *, seconds: int | float = 10

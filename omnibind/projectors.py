@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from omnibind.errors import CheckpointError, ShapeError
@@ -103,6 +104,33 @@ class HeadEnsemble(nn.Module):
         x = _norm(self.second_norm, x.transpose(0, 1).reshape(items, -1), heads, self.joint)
         x = F.normalize(x.view(items, stop - start, self.heads, self.joint), dim=-1, eps=EPS)
         return x.transpose(0, 1)
+
+    def own_batches(
+        self, x: Float[Tensor, "space head item dim"], batch_norm: Any = F.batch_norm
+    ) -> Float[Tensor, "space head item joint"]:
+        """Each head's unit rows of items of its own, as in training.
+
+        Channels come first, so that one call normalises every head by its own items and nothing
+        is copied between the two products.
+
+        Args:
+            x: rows of all spaces, in their order.
+            batch_norm: `F.batch_norm`, or one that sees the items of other processes too.
+
+        Raises:
+            ShapeError: the last axis is not `dim`.
+        """
+        if x.shape[-1] != self.dim:
+            raise _wrong_width(", ".join(self.spaces), self.dim, x)
+        count, items = len(self.spaces) * self.heads, x.shape[2]
+        x = x.reshape(count, items, self.dim).mT
+        first = self.first.view(count, self.hidden, self.dim)
+        x = torch.baddbmm(self.first_bias.view(count, self.hidden, 1), first, x)
+        x = F.relu(_norm_channels(self.first_norm, x, batch_norm))
+        x = torch.baddbmm(self.second_bias.unsqueeze(-1), self.second, x)
+        x = _norm_channels(self.second_norm, x, batch_norm)
+        x = x * x.square().sum(1, keepdim=True).clamp(min=EPS**2).rsqrt()
+        return x.view(len(self.spaces), self.heads, self.joint, items).mT
 
     @classmethod
     def stacked(cls, ensembles: Sequence[HeadEnsemble]) -> HeadEnsemble:
@@ -217,7 +245,7 @@ def write_projector(projector: Projector, path: Path, *, backbone: str) -> None:
         if isinstance(projector, Linear):
             metadata |= {"dim": str(projector.dim)}
     state = {key: value.contiguous() for key, value in projector.state_dict().items()}
-    save_file(state, path, metadata=metadata)
+    path.write_bytes(_sorted_metadata(save(state, metadata=metadata)))
 
 
 def read_projector(path: Path) -> Projector:
@@ -239,6 +267,16 @@ def read_projector(path: Path) -> Projector:
             next_step="fetch or train it again",
         ) from error
     return projector.eval()
+
+
+def _sorted_metadata(content: bytes) -> bytes:
+    """The same safetensors file with its metadata in order: safetensors writes them in any."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    said = json.dumps(header, separators=(",", ":")).encode()
+    said += b" " * (-len(said) % 8)
+    return len(said).to_bytes(8, "little") + said + content[8 + length :]
 
 
 def _empty_projector(facts: Mapping[str, str]) -> Projector:
@@ -267,6 +305,22 @@ def _norm(norm: nn.BatchNorm1d, x: Tensor, heads: slice, width: int) -> Tensor:
         momentum=norm.momentum or 0.1,
         eps=norm.eps,
     )
+
+
+def _norm_channels(
+    norm: nn.BatchNorm1d, x: Float[Tensor, "head channel item"], batch_norm: Any
+) -> Float[Tensor, "head channel item"]:
+    normed = batch_norm(
+        x.reshape(1, -1, x.shape[-1]),
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        training=norm.training,
+        momentum=norm.momentum or 0.1,
+        eps=norm.eps,
+    )
+    return normed.view(x.shape)
 
 
 def _wrong_width(space: str, dim: int, rows: Tensor) -> ShapeError:

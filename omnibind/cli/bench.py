@@ -100,3 +100,30 @@ def pairing(
     )
     if peak is not None:
         talk(f"extrapolated to {pairing_bench.EXTRAPOLATED:,} items a pool: {peak:.0f} MB")
+
+
+@app.command()
+def heads(
+    spaces: Annotated[int, typer.Option("--spaces", min=1, help="Of one width.")] = 4,
+    dim: Annotated[int, typer.Option("--dim", min=1, help="Width of rows.")] = 384,
+    hidden: Annotated[int, typer.Option("--hidden", min=1, help="Hidden width of a head.")] = 64,
+    batch: Annotated[int, typer.Option("--batch", min=12, help="Rows a head and step.")] = 48,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="For each.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Train all heads as one batched module, and one after another; both in one run."""
+    from omnibind.bench import heads as heads_bench
+
+    sizes = heads_bench.Sizes(spaces=spaces, dim=dim, hidden=hidden, batch=batch)
+    found = heads_bench.measure(sizes, seconds=seconds)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["", ">rows/s"],
+        [
+            ("batched", f"{found.batched:.0f}"),
+            ("loop", f"{found.loop:.0f}"),
+            ("ratio", f"{found.ratio:.2f}"),
+        ],
+    )

@@ -1,8 +1,38 @@
 """How well rows of one kind find rows of another: figures, what guessing gives, and how sure."""
 
+from omnibind.evaluation.ablate import Ablation, ablate
 from omnibind.evaluation.bootstrap import Figure
+from omnibind.evaluation.classification import Classification, class_rows, classification
+from omnibind.evaluation.evaluate import Evaluation, evaluate
+from omnibind.evaluation.explain import Explanation, explain
+from omnibind.evaluation.labelled import LabelledItem, encoded, labelled_items, zero_shot
 from omnibind.evaluation.measure import Retrieval, retrieval
+from omnibind.evaluation.members import LabelledRows, bound, compare, members
 from omnibind.evaluation.pairs import AnyToAny, any_to_any
 from omnibind.evaluation.ranking import relevance
 
-__all__ = ["AnyToAny", "Figure", "Retrieval", "any_to_any", "relevance", "retrieval"]
+__all__ = [
+    "Ablation",
+    "AnyToAny",
+    "Classification",
+    "Evaluation",
+    "Explanation",
+    "Figure",
+    "LabelledItem",
+    "LabelledRows",
+    "Retrieval",
+    "ablate",
+    "any_to_any",
+    "bound",
+    "class_rows",
+    "classification",
+    "compare",
+    "encoded",
+    "evaluate",
+    "explain",
+    "labelled_items",
+    "members",
+    "relevance",
+    "retrieval",
+    "zero_shot",
+]

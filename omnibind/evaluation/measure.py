@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omnibind.errors import ShapeError
@@ -33,6 +35,8 @@ class Retrieval:
         recall: by k: the share of queries with a relevant candidate among the first k.
         median_rank: of the first relevant candidate, from 1.
         mean_average_precision: mean over queries of their average precision.
+        values: by metric (`R@1`, ..., `mAP`), one number for each query that was asked.
+        resamples, seed: of the bootstrap.
     """
 
     queries: int
@@ -41,6 +45,30 @@ class Retrieval:
     recall: Mapping[int, Figure]
     median_rank: Figure
     mean_average_precision: Figure
+    values: Mapping[str, NDArray[np.float64]] = field(repr=False, compare=False)
+    resamples: int
+    seed: int
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """By metric, those that are means over `values`."""
+        recalls = {f"R@{k}": one for k, one in self.recall.items()}
+        return {**recalls, "mAP": self.mean_average_precision}
+
+    def minus(self, other: Retrieval, metric: str) -> Figure:
+        """How much better this is than another model on the same queries, by paired bootstrap.
+
+        Raises:
+            ShapeError: the other was asked other queries.
+        """
+        mine, theirs = self.values[metric], other.values[metric]
+        if mine.shape != theirs.shape:
+            raise ShapeError(
+                "the difference of two models on the same queries",
+                found=f"{len(mine)} and {len(theirs)} queries",
+                next_step="measure both on the same items with the same labels",
+            )
+        return figure(mine - theirs, mean, chance=0.0, resamples=self.resamples, seed=self.seed)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON; recalls are named `R@1`, ..."""
@@ -110,6 +138,10 @@ def retrieval(
         mean_average_precision=of(
             found.average_precision.numpy(), mean, chance=float(guessed.average_precision.mean())
         ),
+        values={f"R@{k}": hits.numpy() for k, hits in found.hits.items()}
+        | {"mAP": found.average_precision.numpy()},
+        resamples=resamples,
+        seed=seed,
     )
 
 

@@ -1,0 +1,43 @@
+"""`omnibind ablate DATA`: what each slot is worth."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from omnibind import evaluation
+from omnibind.cli.benchmark import Data, load_benchmark
+from omnibind.cli.options import AsJson, Device, Loading, ModelSize, RecipeName, WeightsKind
+from omnibind.cli.printing import print_json, print_table
+
+app = typer.Typer()
+
+
+@app.command()
+def ablate(
+    data: Data,
+    recipe: RecipeName = "starter",
+    metric: Annotated[str, typer.Option("--metric", help="R@1, R@5, R@10 or mAP.")] = "mAP",
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Leave out one slot at a time, and show what that loses."""
+    model = Loading(recipe=recipe, size=size, weights=weights).model(device)
+    rows, failed = load_benchmark(model, data)
+    found = evaluation.ablate(model.binder, rows)
+    if as_json:
+        print_json(found.to_json(metric))
+    else:
+        print_table(
+            ["slot", "direction", f">loss of {metric}", ">low", ">high"],
+            [
+                (slot, f"{a} -> {b}", f"{one.value:+.3f}", f"{one.low:+.3f}", f"{one.high:+.3f}")
+                for slot, pairs in found.losses(metric).items()
+                for (a, b), one in pairs.items()
+            ],
+        )
+    if failed:
+        raise typer.Exit(1)

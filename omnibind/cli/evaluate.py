@@ -1,0 +1,50 @@
+"""`omnibind evaluate DATA`: the bound model beside its members on labelled items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnibind import evaluation
+from omnibind.cli.benchmark import Data, load_benchmark
+from omnibind.cli.options import AsJson, Device, Loading, ModelSize, RecipeName, WeightsKind
+from omnibind.cli.printing import print_json, talk
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    recipe: RecipeName = "starter",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", help="Classify too, by e.g. 'a photo of {}'; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for JSON, Markdown and pictures.")
+    ] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=10, help="Of the bootstrap.")] = 2000,
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure retrieval in every direction, and every member space beside it."""
+    model = Loading(recipe=recipe, size=size, weights=weights).model(device)
+    rows, failed = load_benchmark(model, data)
+    classified = evaluation.zero_shot(model, rows, prompt, resamples=resamples) if prompt else {}
+    found = evaluation.evaluate(
+        model.binder, rows, name=data, classified=classified, resamples=resamples
+    )
+    if out:
+        found.write(out)
+        talk(f"written to {out}")
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(found.to_markdown())
+    if failed:
+        raise typer.Exit(1)

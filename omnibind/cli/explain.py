@@ -1,0 +1,66 @@
+"""`omnibind explain ITEM...`: the slot weights of items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omnibind import evaluation
+from omnibind.cli.options import (
+    AsJson,
+    CommercialOnly,
+    Device,
+    Loading,
+    ModelSize,
+    RecipeName,
+    WeightsKind,
+    Without,
+)
+from omnibind.cli.printing import print_json, print_table, talk
+
+app = typer.Typer()
+
+
+@app.command()
+def explain(
+    items: Annotated[list[str], typer.Argument(help="Files or words.")],
+    modality: Annotated[
+        str | None, typer.Option("--modality", help="Read every item as this.")
+    ] = None,
+    recipe: RecipeName = "starter",
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    commercial_only: CommercialOnly = False,
+    without: Without = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show which slots made an item's joint row, and by what weight."""
+    loading = Loading(
+        recipe=recipe,
+        size=size,
+        weights=weights,
+        commercial_only=commercial_only,
+        without=tuple(without or ()),
+    )
+    given: list[Any] = [Path(item) if Path(item).is_file() else item for item in items]
+    found = evaluation.explain(loading.model(device), given, modality)
+    for name in dict.fromkeys(name for one in found for name in one.degraded):
+        talk(f"missing: {name}")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["item", "modality", "slot", ">weight", ">usual"],
+        [
+            (one.item, one.modality, slot, f"{weight:.3f}", _usual(one, slot))
+            for one in found
+            for slot, weight in one.weights.items()
+        ],
+    )
+
+
+def _usual(one: evaluation.Explanation, slot: str) -> str:
+    return f"{one.usual[slot]:.3f}" if slot in one.usual else ""

@@ -1,0 +1,158 @@
+"""The bound model beside its members on one benchmark, as JSON, Markdown and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnibind.binder import Binder
+from omnibind.evaluation.bootstrap import Figure
+from omnibind.evaluation.classification import Classification
+from omnibind.evaluation.measure import Retrieval
+from omnibind.evaluation.members import LabelledRows, bound, compare, members
+from omnibind.evaluation.pairs import AnyToAny
+from omnibind.evaluation.picture import Series, whiskers
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a benchmark says.
+
+    Attributes:
+        name: of the benchmark.
+        whole: the bound model.
+        alone: each member, by space.
+        classified: zero-shot classification by modality, where it was asked for.
+        facts: warnings and circumstances to print: overlap with training data, missing spaces.
+    """
+
+    name: str
+    whole: AnyToAny
+    alone: Mapping[str, AnyToAny]
+    classified: Mapping[str, Classification]
+    facts: Mapping[str, Any]
+
+    def differences(self, metric: str = "R@1") -> dict[tuple[str, str], tuple[str, Figure]]:
+        """By direction: the best member, and bound minus best member by paired bootstrap."""
+        best = compare(self.whole, self.alone, metric)
+        return {
+            pair: (name, self.whole.pairs[pair].minus(found, metric))
+            for pair, (name, found) in best.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything; differences for each metric."""
+        metrics = next(iter(self.whole.pairs.values())).figures
+        return {
+            "benchmark": self.name,
+            "bound": self.whole.to_json(),
+            "members": {space: found.to_json() for space, found in self.alone.items()},
+            "bound_minus_best_member": {
+                metric: [
+                    {"from": a, "to": b, "member": name, **one.to_json()}
+                    for (a, b), (name, one) in self.differences(metric).items()
+                ]
+                for metric in metrics
+            },
+            "classification": {m: found.to_json() for m, found in self.classified.items()},
+            "facts": dict(self.facts),
+        }
+
+    def to_markdown(self) -> str:
+        """Two tables: retrieval with every member, and classification."""
+        lines = [f"# {self.name}", "", "Intervals: 95 %, bootstrap over queries.", ""]
+        lines += [f"* {name}: {value}" for name, value in self.facts.items()]
+        lines += ["", "| direction | model | queries | candidates | R@1 | R@5 | R@10 | mAP |"]
+        lines[-1] += " median rank | chance R@1 | bound - best member, R@1 |"
+        lines += ["|" + "---|" * 11, *self._retrieval_lines()]
+        if self.classified:
+            lines += ["", "| items | n | classes | top-1 | top-5 | mAP |", "|" + "---|" * 6]
+            lines += [_classified(m, found) for m, found in self.classified.items()]
+        return "\n".join([*lines, ""])
+
+    def to_svg(self, metric: str = "R@1") -> str:
+        """A picture: bound and members by direction, with intervals and chance."""
+        models = {"bound": self.whole, **self.alone}
+        return whiskers(
+            f"{self.name}: {metric}",
+            [
+                Series(
+                    name=name,
+                    values={f"{a} → {b}": found.figures[metric] for a, b, found in table},
+                )
+                for name, table in models.items()
+            ],
+        )
+
+    def write(self, folder: Path) -> None:
+        """`evaluation.json`, `evaluation.md` and one picture a metric."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(self.to_json(), indent=1)
+        (folder / "evaluation.json").write_text(content, encoding="utf-8")
+        (folder / "evaluation.md").write_text(self.to_markdown(), encoding="utf-8")
+        for metric in next(iter(self.whole.pairs.values())).figures:
+            name = metric.replace("@", "_at_").lower()
+            (folder / f"{name}.svg").write_text(self.to_svg(metric), encoding="utf-8")
+
+    def _retrieval_lines(self) -> list[str]:
+        differences = self.differences()
+        lines: list[str] = []
+        for a, b, found in self.whole:
+            name, one = differences.get((a, b), ("", None))
+            gain = f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f}), {name}" if one else ""
+            lines.append(_retrieved(f"{a} -> {b}", "bound", found, gain))
+            for space, table in self.alone.items():
+                if (a, b) in table.pairs:
+                    lines.append(_retrieved("", space, table.pairs[a, b], ""))
+        return lines
+
+
+def evaluate(
+    binder: Binder,
+    data: LabelledRows,
+    *,
+    name: str = "evaluation",
+    classified: Mapping[str, Classification] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Evaluation:
+    """Measures a bound model and each of its members on the same rows.
+
+    Args:
+        binder: of the model.
+        data: the benchmark.
+        name: of the benchmark.
+        classified: zero-shot classification by modality, measured by the caller.
+        facts: circumstances to print.
+        settings: of `retrieval`: ks, resamples, seed.
+    """
+    return Evaluation(
+        name=name,
+        whole=bound(binder, data, **settings),
+        alone=members(data, **settings),
+        classified=classified or {},
+        facts=facts or {},
+    )
+
+
+def _retrieved(direction: str, model: str, found: Retrieval, gain: str) -> str:
+    figures: Sequence[Figure] = list(found.figures.values())
+    cells = [direction, model, str(found.queries), str(found.candidates)]
+    cells += [_cell(one) for one in figures]
+    cells += [f"{found.median_rank.value:g}", f"{found.recall[1].chance:.4f}", gain]
+    return f"| {' | '.join(cells)} |"
+
+
+def _classified(modality: str, found: Classification) -> str:
+    figures = [*found.top.values(), found.mean_average_precision]
+    cells = [modality, str(found.items), str(found.classes), *map(_cell, figures)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(one: Figure) -> str:
+    return f"{one.value:.3f} ({one.low:.2f}-{one.high:.2f})"

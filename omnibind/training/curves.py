@@ -1,0 +1,108 @@
+"""What a run shows while it lasts: curves for TensorBoard, the same as JSON, an estimate."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any
+
+from omnibind.errors import TrainingError
+
+__all__ = ["Curves", "Pace", "read_curves"]
+
+RECENT = 50
+
+
+class Curves:
+    """Writes points to `curves.jsonl` and to TensorBoard event files in `curves/`.
+
+    After a kill, points from the step that is gone on with, or later, are taken back.
+
+    Args:
+        folder: made if it is not there.
+        start: the first step that will be added.
+        writes: False for processes whose points somebody else writes.
+    """
+
+    def __init__(self, folder: Path, start: int, *, writes: bool = True) -> None:
+        self._writes = writes
+        if not writes:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "curves.jsonl"
+        kept = [point for point in read_curves(folder) if point["step"] < start]
+        part = path.with_name("curves.jsonl.part")
+        part.write_text("".join(json.dumps(point) + "\n" for point in kept), encoding="utf-8")
+        part.replace(path)
+        self._lines = path.open("a", encoding="utf-8")
+        self._events = _summary_writer()(str(folder / "curves"), purge_step=start)
+
+    def __enter__(self) -> Curves:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writes:
+            self._lines.close()
+            self._events.close()
+
+    def add(self, step: int, points: Mapping[str, float]) -> None:
+        """One point of each curve."""
+        if not self._writes:
+            return
+        self._lines.write(json.dumps({"step": step, **points}) + "\n")
+        self._lines.flush()
+        for name, value in points.items():
+            self._events.add_scalar(name, value, step)
+
+
+class Pace:
+    """How long the rest will take: the median of the latest steps times those that are left.
+
+    Args:
+        steps: that are to come.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+        self._last: float | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)
+
+    def after_step(self, now: float) -> float:
+        """Estimated seconds that remain; NaN after the first step, which says nothing yet."""
+        self._left -= 1
+        if self._last is not None:
+            self._recent.append(now - self._last)
+        self._last = now
+        return median(self._recent) * self._left if self._recent else float("nan")
+
+
+def read_curves(folder: Path) -> list[dict[str, Any]]:
+    """The points of `curves.jsonl`; a line that a kill cut short is left out."""
+    path = folder / "curves.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split(os.linesep)
+    whole = lines[:-1]  # what follows the last line break was cut short, or is empty
+    return [json.loads(line) for line in whole]
+
+
+def _summary_writer() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise TrainingError(
+            "curves for TensorBoard",
+            found="no package tensorboardX",
+            next_step="pip install 'omnibind[train]'",
+        ) from error
+    return SummaryWriter

@@ -1,0 +1,162 @@
+"""The stage `project`: trains a projector a space, into `DIR/project/projectors/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from omnibind.errors import TrainingError
+from omnibind.projectors import HeadEnsemble, Projector, read_projector, write_projector
+from omnibind.specs import Recipe
+from omnibind.training.descent import OnStep, descend
+from omnibind.training.done import done, fingerprint, mark_done, of_rows, of_tuples
+from omnibind.training.heads import HeadObjective, HeadSettings, modalities_of, new_heads
+from omnibind.training.ranks import ALONE, Ranks
+from omnibind.training.state import forget
+from omnibind.training.tuples import RowSource, Tuples
+
+__all__ = ["Projected", "read_projectors", "run", "train_heads"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projected:
+    """What the stage came to.
+
+    Attributes:
+        skipped: nothing had changed since it was done.
+        resumed: the step at which it went on.
+        facts: settings, steps, seconds, loss: recorded in the checkpoint.
+    """
+
+    skipped: bool
+    resumed: int
+    facts: Mapping[str, Any]
+
+
+def run(
+    out: Path,
+    *,
+    recipe: Recipe,
+    rows: RowSource,
+    tuples: Tuples,
+    settings: HeadSettings | None = None,
+    inputs: str = "",
+    ranks: Ranks = ALONE,
+    on_step: OnStep | None = None,
+) -> Projected:
+    """Trains the heads of every space of the recipe but the backbone.
+
+    Skipped where it was done by the same inputs; goes on where it was killed.
+
+    Args:
+        out: the folder of the bind; everything is written below `out/project`.
+        recipe: spaces, backbone, heads, hidden width.
+        rows: of the pools.
+        tuples: made by the stage `pair`.
+        settings: of the training.
+        inputs: fingerprint of what the rows and tuples were made of.
+        ranks: the processes that train together.
+        on_step: told of each step.
+
+    Raises:
+        TrainingError: it cannot start, or had to stop.
+    """
+    settings, folder = settings or HeadSettings(), out / "project"
+    needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
+    made_of = fingerprint(needed, asdict(settings), of_rows(rows), of_tuples(tuples), inputs)
+    known = done(folder, made_of)
+    if known is not None:
+        return Projected(skipped=True, resumed=0, facts=known)
+    spaces = _spaces(recipe, rows, tuples)
+    projectors, resumed, facts = train_heads(
+        folder, recipe, spaces, rows, tuples, settings, made_of, ranks, on_step
+    )
+    if ranks.first:
+        _write(projectors, folder / "projectors", recipe.backbone)
+        mark_done(folder, made_of, facts)
+        forget(folder)
+    ranks.wait()
+    return Projected(skipped=False, resumed=resumed, facts=facts)
+
+
+def train_heads(
+    folder: Path,
+    recipe: Recipe,
+    spaces: tuple[str, ...],
+    rows: RowSource,
+    tuples: Tuples,
+    settings: HeadSettings,
+    inputs: str,
+    ranks: Ranks = ALONE,
+    on_step: OnStep | None = None,
+) -> tuple[dict[str, HeadEnsemble], int, dict[str, Any]]:
+    """Trained heads by space, the step at which a killed run went on, and facts to record."""
+    dims = {space: _dim(space, rows, tuples) for space in spaces}
+    if _dim(recipe.backbone, rows, tuples) != recipe.joint_dim:
+        raise TrainingError(
+            f"joint rows of width {recipe.joint_dim} in the coordinates of {recipe.backbone!r}",
+            found=f"its rows have width {_dim(recipe.backbone, rows, tuples)}",
+            next_step="correct `joint_dim` in the recipe",
+        )
+    seed = settings.descent.seed
+    alone = {space: new_heads(space, dims[space], recipe, seed=seed) for space in spaces}
+    groups = [
+        HeadEnsemble.stacked([alone[space] for space in group])
+        for _, group in groupby(sorted(spaces, key=dims.__getitem__), key=dims.__getitem__)
+    ]
+    objective = HeadObjective(recipe, groups, rows, tuples, settings, ranks=ranks)
+    objective.to(ranks.device).train()
+    result = descend(
+        objective, settings.descent, folder, inputs=inputs, ranks=ranks, on_step=on_step
+    )
+    trained = [group.cpu().eval() for group in groups]
+    facts = {"settings": asdict(settings), "spaces": list(spaces), **asdict(result)}
+    return (
+        {space: group.of_space(space) for group in trained for space in group.spaces},
+        result.resumed,
+        facts,
+    )
+
+
+def read_projectors(out: Path) -> dict[str, Projector]:
+    """The projectors that the stage has written, by space."""
+    paths = sorted((out / "project" / "projectors").glob("*.safetensors"))
+    return {path.stem: read_projector(path) for path in paths}
+
+
+def _spaces(recipe: Recipe, rows: RowSource, tuples: Tuples) -> tuple[str, ...]:
+    spaces = tuple(name for name in recipe.spaces if name != recipe.backbone)
+    missing = [name for name in spaces if not modalities_of(rows, name, tuples)]
+    if missing or not spaces:
+        raise TrainingError(
+            f"heads for the spaces of the recipe {recipe.name!r}",
+            found=f"no rows of {', '.join(missing)}" if missing else "none but the backbone",
+            next_step="embed pools that they read, or leave them out of the recipe",
+        )
+    return spaces
+
+
+def _dim(space: str, rows: RowSource, tuples: Tuples) -> int:
+    for modality in modalities_of(rows, space, tuples):
+        return rows.take(space, modality, torch.tensor([0])).shape[1]
+    raise TrainingError(
+        f"rows of {space!r} to train on",
+        found=f"none in the pools of {', '.join(rows.modalities()) or 'nothing'}",
+        next_step="embed a pool of a modality that it reads",
+    )
+
+
+def _write(projectors: Mapping[str, nn.Module], folder: Path, backbone: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    for name, projector in projectors.items():
+        write_projector(
+            cast("Projector", projector), folder / f"{name}.safetensors", backbone=backbone
+        )

@@ -1,0 +1,87 @@
+"""What a killed run goes on from: parameters, the optimiser's moments and the step, in one file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from omnibind.errors import TrainingError
+
+__all__ = ["forget", "restore", "save"]
+
+NAME = "state.safetensors"
+
+
+def save(
+    folder: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    *,
+    inputs: str,
+    step: int,
+    spent: float,
+) -> None:
+    """Writes `state.safetensors`, at once or not at all.
+
+    Args:
+        folder: there already.
+        module: its whole state is kept.
+        optimiser: over parameters of the module.
+        inputs: fingerprint of what the run depends on.
+        step: the next one.
+        spent: seconds so far.
+    """
+    tensors = {f"module/{key}": value for key, value in module.state_dict().items()}
+    for name, parameter in module.named_parameters():
+        for key, value in cast("dict[str, Tensor]", optimiser.state.get(parameter, {})).items():
+            tensors[f"optimiser/{name}/{key}"] = value
+    facts = json.dumps({"inputs": inputs, "step": step, "spent": spent})
+    part = folder / f"{NAME}.part"
+    try:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"state": facts})
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"the state of step {step} in {folder}",
+            found=f"{type(error).__name__}: {error}",
+            next_step="make room on the disk; the same command goes on from the last state",
+        ) from error
+    part.replace(folder / NAME)
+
+
+def restore(
+    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, *, inputs: str
+) -> tuple[int, float]:
+    """Puts a saved state back.
+
+    Returns:
+        The next step and the seconds spent; zeros where there is no state of the same inputs.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return 0, 0.0
+    with safe_open(path, framework="pt") as file:
+        facts: dict[str, Any] = json.loads(file.metadata()["state"])
+        if facts["inputs"] != inputs:
+            return 0, 0.0
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    module.load_state_dict(_below(tensors, "module/"))
+    for name, parameter in module.named_parameters():
+        own = _below(tensors, f"optimiser/{name}/")
+        if own:
+            optimiser.state[parameter] = {k: v.to(parameter.device) for k, v in own.items()}
+    return int(facts["step"]), float(facts["spent"])
+
+
+def forget(folder: Path) -> None:
+    """Removes the state of a run that is done."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

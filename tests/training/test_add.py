@@ -1,0 +1,133 @@
+"""Adding a space: the old parts stay byte for byte, the new one is used, and its cost is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from omnibind.checkpoint import read_checkpoint, write_checkpoint
+from omnibind.errors import CheckpointError, TrainingError
+from omnibind.specs import Slot
+from omnibind.testing.latents import ToyWorld
+from omnibind.training import project, route
+from omnibind.training.add import add
+from omnibind.training.grown import GrownRouter
+from omnibind.training.routers import new_router
+
+
+@pytest.fixture(scope="module")
+def small(recipe):
+    """The recipe without the space `second`."""
+    slots = {"text": ("back", "sound"), "image": ("back",), "audio": ("sound",)}
+    return replace(
+        recipe,
+        slots={m: tuple(map(Slot.of, names)) for m, names in slots.items()},
+        router_inputs={"text": ("back", "sound"), "image": ("back",)},
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small, rows, tuples, heads, routers, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bound")
+    run = {"recipe": small, "rows": rows, "tuples": tuples}
+    project.run(out, settings=heads, **run)
+    route.run(out, settings=routers, **run)
+    write_checkpoint(route.bound(out, small), out / "checkpoint", {})
+    return out / "checkpoint"
+
+
+@pytest.fixture
+def added(checkpoint, rows, tuples, tmp_path):
+    out = tmp_path / "more"
+    return add("second", to=checkpoint, out=out, rows=rows, tuples=tuples, spaces={})
+
+
+def _bytes(folder):
+    return {path.name: path.read_bytes() for path in (folder / "projectors").iterdir()}
+
+
+def test_old_projector_files_stay_byte_for_byte(checkpoint, added):
+    before, after = _bytes(checkpoint), _bytes(added.folder)
+    assert set(after) == {*before, "second.safetensors"}
+    assert {name: after[name] for name in before} == before
+
+
+def test_old_router_rows_stay_and_the_new_one_is_last(checkpoint, added):
+    before, after = read_checkpoint(checkpoint), read_checkpoint(added.folder)
+    for modality, router in before.routers.items():
+        grown = after.routers[modality].state_dict()
+        assert after.routers[modality].slots == (*router.slots, "second")
+        for key, value in router.state_dict().items():
+            assert torch.equal(grown[key][: len(value)] if value.ndim else grown[key], value), key
+
+
+def test_the_new_slot_takes_part_in_every_modality_it_reads(added, world):
+    bound = read_checkpoint(added.folder)
+    assert bound.priors["text"].keys() == {"back", "sound", "second"}
+    assert sum(bound.priors["image"].values()) == pytest.approx(1)
+    made = bound.binder()("image", world.paired(5)["image"])
+    assert (made.slots, made.degraded) == (("back", "second"), ())
+    assert (made.weights > 0.05).all()
+
+
+def test_the_cost_is_recorded_beside_that_of_the_full_bind(checkpoint, added):
+    (cost,) = json.loads((added.folder / "recipe.json").read_text())["facts"]["added"]
+    training = read_checkpoint(checkpoint).facts["training"]
+    full = training["project"]["seconds"] + training["route"]["seconds"]
+    assert cost["full_bind_seconds"] == added.full_seconds == pytest.approx(full)
+    assert cost["seconds"] == added.seconds > 0
+    assert cost["heads"]["descent"]["steps"] == 2  # a tenth of 12 steps of one space, rounded up
+    assert cost["routers"]["descent"]["steps"] == 2
+
+
+def test_in_place_the_folder_is_exchanged_and_nothing_is_left_beside_it(
+    checkpoint, rows, tuples, tmp_path
+):
+    place = tmp_path / "bound"
+    write_checkpoint(read_checkpoint(checkpoint), place, {})
+    add("second", to=place, rows=rows, tuples=tuples, spaces={})
+    assert "second" in read_checkpoint(place).projectors
+    assert [path.name for path in tmp_path.iterdir()] == ["bound"]
+
+
+def test_an_exchange_that_was_cut_short_is_taken_back(checkpoint, rows, tuples, tmp_path):
+    place = tmp_path / "bound"
+    write_checkpoint(read_checkpoint(checkpoint), tmp_path / "bound.before", {})
+    add("second", to=place, rows=rows, tuples=tuples, spaces={})
+    assert "second" in read_checkpoint(place).projectors
+
+
+def test_a_space_of_a_new_modality_brings_its_own_slot(checkpoint, world, tmp_path):
+    wider = ToyWorld(spaces={**world.spaces, "shape": (10, ["text", "points"])})
+    rows = wider.pools(300)
+    links = {"text-image": "back", "text-audio": "sound", "text-points": "shape"}
+    tuples = wider.tuples(rows, links)
+    done = add("shape", to=checkpoint, out=tmp_path / "x", rows=rows, tuples=tuples, spaces={})
+    made = read_checkpoint(done.folder).binder()("points", wider.paired(4)["points"])
+    assert made.slots == ("shape",)
+
+
+def test_a_space_that_is_there_already_is_refused(checkpoint, rows, tuples):
+    with pytest.raises(TrainingError, match="it is there already"):
+        add("sound", to=checkpoint, rows=rows, tuples=tuples, spaces={})
+
+
+def test_a_space_without_rows_is_refused(checkpoint, rows, tuples):
+    with pytest.raises(TrainingError, match="embed the pools with it first"):
+        add("other", to=checkpoint, rows=rows, tuples=tuples, spaces={})
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(rows, tuples, tmp_path):
+    with pytest.raises(CheckpointError, match="no such folder"):
+        add("second", to=tmp_path / "gone", rows=rows, tuples=tuples, spaces={})
+
+
+def test_a_new_slot_begins_with_the_mean_of_the_others(small):
+    router = new_router("text", small, 12, seed=0)
+    with torch.no_grad():
+        weights = GrownRouter(router, "new")(torch.randn(50, 12))
+    assert torch.allclose(weights.sum(1), torch.ones(50))
+    assert float(weights[:, 2].mean()) == pytest.approx(1 / 3, abs=0.05)
