@@ -58,6 +58,16 @@ def bind(
         int | None,
         typer.Option("--part-items", min=1, help="Items that a kill can cost at most."),
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Of the projectors' training.")
+    ] = None,
+    router_steps: Annotated[
+        int | None, typer.Option("--router-steps", min=1, help="Of the routers' training.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=2, help="Tuples a step, for heads and routers.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     commercial_only: CommercialOnly = False,
@@ -65,12 +75,14 @@ def bind(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Learn a joint space from pools of unpaired items.
+    """Learn a joint space from pools of unpaired items; it comes to lie in DIR/checkpoint.
 
     Each stage resumes where it was stopped, and is skipped when it is done and nothing has changed.
     """
     from omnibind.engine import shared_engine
-    from omnibind.training.plan import Settings, make_plan
+    from omnibind.training.heads import HeadSettings
+    from omnibind.training.plan import Settings, adjusted, make_plan
+    from omnibind.training.routers import RouterSettings
     from omnibind.training.stages import run_stages
 
     known = registry()
@@ -79,6 +91,8 @@ def bind(
         "min_pairs": min_pairs,
         "exact_below": exact_below,
         "batch_items": part_items,
+        "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed),
+        "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
     }
     plan = make_plan(
         known.recipe(recipe),

@@ -24,7 +24,7 @@ from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.tuples import write_tuples
 
-__all__ = ["pair"]
+__all__ = ["FOLDER", "pair", "paired"]
 
 FOLDER = "pairs"
 
@@ -42,10 +42,7 @@ def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
             found="the stage `embed` is not done, or its pools or encoders have changed since",
             next_step="run it first, with the same options: omnibind bind ... --stage embed",
         )
-    settings = plan.settings
-    numbers = (settings.exact_below, settings.min_pairs, settings.near_duplicate)
-    inputs = fingerprint(before["made"], plan.links.to_json(), numbers)
-    folder = plan.out / FOLDER
+    inputs, folder = _inputs(plan, before), plan.out / FOLDER
     facts = done(folder, inputs) if (folder / "tuples.parquet").is_file() else None
     if facts is not None:
         return Ran(skipped=True, facts=facts)
@@ -53,6 +50,21 @@ def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     facts = _pair(plan, str(before["made"]), progress, talk)
     mark_done(folder, inputs, facts)
     return Ran(skipped=False, facts=facts)
+
+
+def paired(plan: Plan) -> str | None:
+    """What the pairs were made of, as a fingerprint; None where they are not, or not of this."""
+    before = embedded(plan)
+    if before is None or not (plan.out / FOLDER / "tuples.parquet").is_file():
+        return None
+    inputs = _inputs(plan, before)
+    return inputs if done(plan.out / FOLDER, inputs) is not None else None
+
+
+def _inputs(plan: Plan, before: Mapping[str, Any]) -> str:
+    settings = plan.settings
+    numbers = (settings.exact_below, settings.min_pairs, settings.near_duplicate)
+    return fingerprint(before["made"], plan.links.to_json(), numbers)
 
 
 def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[str, Any]:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omnibind.engine import Engine
 from omnibind.errors import PoolError, RecipeError
 from omnibind.plugins import Registry
 from omnibind.specs import EncoderSpec, Modality, Recipe, SpaceSpec
 from omnibind.training.embed import BATCH_ITEMS, survey_all
+from omnibind.training.heads import HeadSettings
 from omnibind.training.leakage import NEAR_DUPLICATE
 from omnibind.training.links import Links, parse_link, plan_links
 from omnibind.training.neighbours import EXACT_BELOW
 from omnibind.training.noise import MIN_PAIRS
 from omnibind.training.pools import Pool, Survey, parse_pool, survey
+from omnibind.training.routers import RouterSettings
 
-__all__ = ["Plan", "Ran", "Settings", "make_plan"]
+__all__ = ["Plan", "Ran", "Settings", "adjusted", "make_plan"]
+
+Learning = TypeVar("Learning", HeadSettings, RouterSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +49,15 @@ class Settings:
         exact_below: targets from which on the search for pairs is approximate.
         min_pairs: distinct pairs of every two modalities below which nothing is learned.
         near_duplicate: cosine from which on a pool item counts as a benchmark's.
+        heads, routers: of the two trainings.
     """
 
     batch_items: int = BATCH_ITEMS
     exact_below: int = EXACT_BELOW
     min_pairs: int = MIN_PAIRS
     near_duplicate: float = NEAR_DUPLICATE
+    heads: HeadSettings = field(default_factory=HeadSettings)
+    routers: RouterSettings = field(default_factory=RouterSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,12 @@ class Plan:
         """Encoder key -> card, of every space that reads the modality."""
         cards = (space.encoders.get(modality) for space in self.spaces.values())
         return {card.key: card for card in cards if card}
+
+
+def adjusted(settings: Learning, *, steps: int | None, batch: int | None, seed: int) -> Learning:
+    """Settings of a training with what was asked for; None leaves the default."""
+    moved = replace(settings.descent, seed=seed, steps=steps or settings.descent.steps)
+    return replace(settings, descent=moved, batch=batch or settings.batch)
 
 
 def make_plan(

@@ -2,6 +2,7 @@
 
 DIR/embed   rows of pools and benchmarks in DIR/store and DIR/exclude; errors.jsonl
 DIR/pairs   tuples.parquet, report.json, exclusions.json, seen.safetensors
+DIR/project, DIR/route, DIR/checkpoint: see `omnibind.training.learn_stages`
 
 A further stage is one more line in the table.
 """
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 from omnibind.errors import UnknownNameError
 from omnibind.training.embed_stage import embed
+from omnibind.training.learn_stages import checkpoint, project, route
 from omnibind.training.pair_stage import pair
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
@@ -23,7 +25,13 @@ Stage = Callable[[Plan, Progress, Talk], Ran]
 """Does what is not done yet. It says itself whether it is done (`omnibind.training.done`), and what
 it lacks of earlier stages."""
 
-STAGES: Mapping[str, Stage] = {"embed": embed, "pair": pair}
+STAGES: Mapping[str, Stage] = {
+    "embed": embed,
+    "pair": pair,
+    "project": project,
+    "route": route,
+    "checkpoint": checkpoint,
+}
 
 
 def run_stages(
@@ -39,7 +47,7 @@ def run_stages(
 
     Raises:
         UnknownNameError: no such stage.
-        PoolError, StoreError: what a stage cannot work with.
+        PoolError, StoreError, TrainingError: what a stage cannot work with.
     """
     for name in only:
         if name not in STAGES:

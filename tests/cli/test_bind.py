@@ -16,7 +16,9 @@ from PIL import Image
 from omnibind.store import Store
 from omnibind.training.tuples import read_tuples
 
+pytestmark = pytest.mark.filterwarnings("ignore:no pool for the queries of head")
 COUNT = 400
+FAST = ("--min-pairs", "5", "--steps", "3", "--router-steps", "2", "--batch", "12")
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def pools(tmp_path: Path) -> tuple[str, ...]:
 
 
 def command(pools: tuple[str, ...], out: Path) -> tuple[str, ...]:
-    return ("bind", "toys", *pools, "--out", str(out), "--size", "tiny", "--min-pairs", "5")
+    return ("bind", "toys", *pools, "--out", str(out), "--size", "tiny", *FAST)
 
 
 def test_pools_are_bound_stage_by_stage(omnibind, pools, tmp_path):
@@ -44,6 +46,29 @@ def test_pools_are_bound_stage_by_stage(omnibind, pools, tmp_path):
     assert "embed  as before" in ran.out
     assert "image and text are paired by toy" in ran.err
     assert len(read_tuples(tmp_path / "out" / "pairs" / "tuples.parquet")) == COUNT + 10
+
+
+def test_what_is_bound_can_be_loaded_and_is_not_made_again(omnibind, pools, tmp_path):
+    ran = omnibind(*command(pools, tmp_path / "out"))
+    assert ran.code == 0, ran.err
+    bound = tmp_path / "out" / "checkpoint"
+    facts = json.loads((bound / "recipe.json").read_text())["facts"]
+    assert facts["training"]["project"]["steps"] == 3
+    assert set(facts["pools"]) == {"image", "text"}
+    shown = omnibind("compare", "a cat", "--with", "a dog", "--recipe", bound, "--size", "tiny")
+    assert shown.code == 0, shown.err
+    again = omnibind(*command(pools, tmp_path / "out"), "--json")
+    assert all(stage["skipped"] for stage in json.loads(again.out).values())
+    more = omnibind(*command(pools, tmp_path / "out"), "--steps", "4", "--json")
+    made = {name for name, stage in json.loads(more.out).items() if not stage["skipped"]}
+    assert made == {"project", "route", "checkpoint"}
+
+
+def test_a_stage_says_what_it_lacks_of_earlier_ones(omnibind, pools, tmp_path):
+    for stage, before in (("project", "pair"), ("checkpoint", "project")):
+        ran = omnibind(*command(pools, tmp_path / "out"), "--stage", stage)
+        assert ran.code == 2
+        assert f"--stage {before}" in ran.err
 
 
 def test_after_kill_9_the_same_command_ends_with_the_same_pairs(omnibind, pools, tmp_path):
