@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import zlib
 from collections.abc import Iterator
@@ -235,8 +236,9 @@ def test_weights_that_changed_are_not_answered_from_the_cache(tmp_path: Path) ->
     cache = RowCache(tmp_path / "rows.sqlite")
     file = tmp_path / "words.safetensors"
     rows = []
-    for value in (1.0, -1.0):
+    for moment, value in enumerate((1.0, -1.0)):
         save_file({"table": torch.full((64, 4), value)}, file)
+        os.utime(file, ns=(moment, moment))  # the clock of some file systems is coarse
         engine = Engine(device="cpu", workers=1, cache=cache)
         spec = _spec(build="Stored", weights=(f"file:{file}",))
         rows.append(engine.encode(_texts("a"), {"text": [spec]}).rows["words"])
