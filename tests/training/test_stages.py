@@ -67,7 +67,9 @@ def planned(tmp_path: Path, pools: tuple[str, str]) -> Callable[..., Plan]:
 
 
 def run(plan, *only: str, said: list[str] | None = None):
-    return run_stages(plan, no_progress, (said if said is not None else []).append, only)
+    """The stages before anything is learned, or some of them."""
+    talk = (said if said is not None else []).append
+    return run_stages(plan, no_progress, talk, only or ("embed", "pair"))
 
 
 def pictures(plan) -> Path:
