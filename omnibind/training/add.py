@@ -78,8 +78,9 @@ def add(
         tuples: made by the stage `pair`.
         spaces: cards, for licences and revisions.
         out: another folder for the result; by default it takes the place of `to`.
-        heads, routers: by default those of the checkpoint, with as many steps as `SHARE` of the
-            full bind's work pays for.
+        heads: by default those of the checkpoint, with as many steps as `SHARE` of the full
+            bind's work pays for.
+        routers: likewise.
         on_step: told of each step.
 
     Raises:

@@ -75,7 +75,8 @@ class HeadObjective(nn.Module):
     Args:
         recipe: backbone, heads.
         ensembles: each holds the spaces of one width.
-        rows, tuples: what is trained on.
+        rows: what is trained on.
+        tuples: which of them belong together.
         settings: see there.
         ranks: the processes that train together.
 

@@ -117,7 +117,8 @@ def near_duplicates(
     """Which items of a pool lie within a cosine of any item of a benchmark.
 
     Args:
-        pool, benchmark: rows of one space and modality.
+        pool: rows of one space and modality.
+        benchmark: rows of the same.
         cosine: from which on two items count as the same.
         settings: of `omnibind.training.neighbours.nearest`.
     """

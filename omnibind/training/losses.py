@@ -25,7 +25,8 @@ def info_nce(
        + \log \frac{e^{\alpha a_i b_i}}{\sum_j e^{\alpha a_j b_i}} \Bigr) $$
 
     Args:
-        a, b: unit rows of this rank's part of the batch; same place, same tuple.
+        a: unit rows of this rank's part of the batch.
+        b: likewise; what stands in the same place belongs to the same tuple.
         repeated: bool `[..., item, global item]`: see `repeats`.
         scale: the inverse temperature; a tensor has the axes `*pair 1 1`.
         ranks: where the other negatives are.

@@ -88,7 +88,8 @@ class RouterObjective(nn.Module):
 
     Args:
         binder: with routers to train; its projectors are frozen and in eval mode.
-        rows, tuples: what is trained on.
+        rows: what is trained on.
+        tuples: which of them belong together.
         settings: see there.
         ranks: the processes that train together.
 
