@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,22 @@ from torch import Tensor
 
 from omnibind.training.tuples import RowSource, Tuples
 
-__all__ = ["done", "fingerprint", "mark_done", "of_rows", "of_tuples"]
+__all__ = ["Trained", "done", "fingerprint", "mark_done", "of_rows", "of_tuples"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a stage that trains came to.
+
+    Attributes:
+        skipped: nothing had changed since it was done.
+        resumed: the step at which it went on.
+        facts: settings, steps, seconds and what the stage found: recorded in the checkpoint.
+    """
+
+    skipped: bool
+    resumed: int
+    facts: Mapping[str, Any]
 
 
 def fingerprint(*parts: object) -> str:

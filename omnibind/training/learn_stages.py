@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from omnibind.store import Store, StoreRows
 from omnibind.training import project as projecting
 from omnibind.training import route as routing
 from omnibind.training.descent import OnStep
-from omnibind.training.done import done, fingerprint, mark_done
+from omnibind.training.done import Trained, done, fingerprint, mark_done
 from omnibind.training.embed_stage import store_folder
 from omnibind.training.pair_stage import FOLDER as PAIRS
 from omnibind.training.pair_stage import paired
@@ -42,17 +43,8 @@ def project(plan: Plan, progress: Progress, talk: Talk) -> Ran:
         TrainingError: the stage `pair` is not done, or training cannot start or had to stop.
     """
     given = _given(plan)
-    with _steps(progress, "project") as on_step:
-        found = projecting.run(
-            plan.out,
-            recipe=given.recipe,
-            rows=given.rows,
-            tuples=given.tuples,
-            settings=plan.settings.heads,
-            inputs=given.made_of,
-            on_step=on_step,
-        )
-    return Ran(skipped=found.skipped, facts={**found.facts, "said": _said(found.facts)})
+    run = partial(projecting.run, settings=plan.settings.heads)
+    return _trained(run, plan, given, progress, "project")
 
 
 def route(plan: Plan, progress: Progress, talk: Talk) -> Ran:
@@ -65,17 +57,8 @@ def route(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     _refuse_unless_done(plan.out, "project")
     if not given.recipe.router_inputs:
         talk(f"{given.recipe.name} has no router inputs: slots weigh the same, nothing to train")
-    with _steps(progress, "route") as on_step:
-        found = routing.run(
-            plan.out,
-            recipe=given.recipe,
-            rows=given.rows,
-            tuples=given.tuples,
-            settings=plan.settings.routers,
-            inputs=given.made_of,
-            on_step=on_step,
-        )
-    return Ran(skipped=found.skipped, facts={**found.facts, "said": _said(found.facts)})
+    run = partial(routing.run, settings=plan.settings.routers)
+    return _trained(run, plan, given, progress, "route")
 
 
 def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
@@ -138,6 +121,23 @@ def _given(plan: Plan) -> _Given:
     )
 
 
+def _trained(
+    run: Callable[..., Trained], plan: Plan, given: _Given, progress: Progress, label: str
+) -> Ran:
+    with _steps(progress, label) as on_step:
+        found = run(
+            plan.out,
+            recipe=given.recipe,
+            rows=given.rows,
+            tuples=given.tuples,
+            inputs=given.made_of,
+            on_step=on_step,
+        )
+    facts = found.facts
+    said = f"{facts['steps']} steps in {facts['seconds']:.0f} s"
+    return Ran(skipped=found.skipped, facts={**facts, "said": said})
+
+
 def _refuse_unless_done(out: Path, stage: str) -> None:
     if not (out / stage / "done.json").is_file():
         raise TrainingError(
@@ -158,10 +158,6 @@ def _steps(progress: Progress, label: str) -> Generator[OnStep]:
             at[0] = step
 
         yield on_step
-
-
-def _said(facts: Mapping[str, Any]) -> str:
-    return f"{facts['steps']} steps in {facts['seconds']:.0f} s"
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

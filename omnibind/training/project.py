@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
@@ -15,28 +15,13 @@ from omnibind.errors import TrainingError
 from omnibind.projectors import HeadEnsemble, Projector, read_projector, write_projector
 from omnibind.specs import Recipe
 from omnibind.training.descent import OnStep, descend
-from omnibind.training.done import done, fingerprint, mark_done, of_rows, of_tuples
+from omnibind.training.done import Trained, done, fingerprint, mark_done, of_rows, of_tuples
 from omnibind.training.heads import HeadObjective, HeadSettings, modalities_of, new_heads
 from omnibind.training.ranks import ALONE, Ranks
 from omnibind.training.state import forget
 from omnibind.training.tuples import RowSource, Tuples
 
-__all__ = ["Projected", "read_projectors", "run", "train_heads"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Projected:
-    """What the stage came to.
-
-    Attributes:
-        skipped: nothing had changed since it was done.
-        resumed: the step at which it went on.
-        facts: settings, steps, seconds, loss: recorded in the checkpoint.
-    """
-
-    skipped: bool
-    resumed: int
-    facts: Mapping[str, Any]
+__all__ = ["read_projectors", "run", "train_heads"]
 
 
 def run(
@@ -49,7 +34,7 @@ def run(
     inputs: str = "",
     ranks: Ranks = ALONE,
     on_step: OnStep | None = None,
-) -> Projected:
+) -> Trained:
     """Trains the heads of every space of the recipe but the backbone.
 
     Skipped where it was done by the same inputs; goes on where it was killed.
@@ -72,7 +57,7 @@ def run(
     made_of = fingerprint(needed, asdict(settings), of_rows(rows), of_tuples(tuples), inputs)
     known = done(folder, made_of)
     if known is not None:
-        return Projected(skipped=True, resumed=0, facts=known)
+        return Trained(skipped=True, resumed=0, facts=known)
     spaces = _spaces(recipe, rows, tuples)
     projectors, resumed, facts = train_heads(
         folder, recipe, spaces, rows, tuples, settings, made_of, ranks, on_step
@@ -82,7 +67,7 @@ def run(
         mark_done(folder, made_of, facts)
         forget(folder)
     ranks.wait()
-    return Projected(skipped=False, resumed=resumed, facts=facts)
+    return Trained(skipped=False, resumed=resumed, facts=facts)
 
 
 def train_heads(

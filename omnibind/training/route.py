@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from omnibind.projectors import Projector
 from omnibind.routers import Router
 from omnibind.specs import Recipe
 from omnibind.training.descent import OnStep, descend
-from omnibind.training.done import done, fingerprint, mark_done, of_rows, of_tuples
+from omnibind.training.done import Trained, done, fingerprint, mark_done, of_rows, of_tuples
 from omnibind.training.draws import sample
 from omnibind.training.joint import joint_tuples
 from omnibind.training.project import read_projectors
@@ -34,22 +34,7 @@ from omnibind.training.state import forget
 from omnibind.training.tuples import RowSource, Tuples
 from omnibind.weights.checksums import checksum
 
-__all__ = ["Routed", "bound", "bound_without_routers", "loads", "priors_of", "router_tuples", "run"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Routed:
-    """What the stage came to.
-
-    Attributes:
-        skipped: nothing had changed since it was done.
-        resumed: the step at which it went on.
-        facts: settings, steps, seconds, priors, entropy and balance a modality.
-    """
-
-    skipped: bool
-    resumed: int
-    facts: Mapping[str, Any]
+__all__ = ["bound", "bound_without_routers", "loads", "priors_of", "router_tuples", "run"]
 
 
 def run(
@@ -62,7 +47,7 @@ def run(
     inputs: str = "",
     ranks: Ranks = ALONE,
     on_step: OnStep | None = None,
-) -> Routed:
+) -> Trained:
     """Trains a router for every modality that the recipe gives router inputs for.
 
     Reads `out/project`; skipped where it was done by the same inputs; goes on where it was killed.
@@ -86,7 +71,7 @@ def run(
     )
     known = done(folder, made_of)
     if known is not None:
-        return Routed(skipped=True, resumed=0, facts=known)
+        return Trained(skipped=True, resumed=0, facts=known)
     binder = _binder(out, recipe, rows, settings, ranks)
     facts: dict[str, Any] = {"settings": asdict(settings), "steps": 0, "seconds": 0.0, "resumed": 0}
     if binder.routers:
@@ -105,7 +90,7 @@ def run(
         mark_done(folder, made_of, facts)
         forget(folder)
     ranks.wait()
-    return Routed(skipped=False, resumed=facts["resumed"], facts=facts)
+    return Trained(skipped=False, resumed=facts["resumed"], facts=facts)
 
 
 def bound_without_routers(out: Path, recipe: Recipe) -> BoundCheckpoint:
