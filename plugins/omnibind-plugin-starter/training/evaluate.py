@@ -33,10 +33,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"default: {DEFAULT_DATA}")
     parser.add_argument("--recipe", default="starter")
     parser.add_argument("--without", nargs="*", default=[], metavar="space")
+    parser.add_argument("--equal-weights", action="store_true", help="instead of the recipe's")
     parser.add_argument("--all-concepts", action="store_true", help="all 48, not the 24 core ones")
     parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
     asked = parser.parse_args()
     model = omnibind.load(asked.recipe, without=asked.without)
+    if asked.equal_weights:
+        model.binder.priors = {}
     results = {
         **dict(tux_paint(model, asked.data)),
         **dict(between_concepts(model, concepts(asked.data, core=not asked.all_concepts))),
@@ -45,7 +48,7 @@ def main() -> None:
     print(table)
     if asked.out:
         asked.out.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
-        facts = {"recipe": asked.recipe, "without": asked.without}
+        facts = {"recipe": asked.recipe, "without": asked.without, "equal": asked.equal_weights}
         facts |= {"results": {name: found.to_json() for name, found in results.items()}}
         asked.out.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -6,7 +6,7 @@ Encoders are frozen. What is learned is small: ridge regressions from pooled fea
 of captions (pictures: emoji, Scratch and drawn letters; sounds: Scratch, Wesnoth, freedesktop,
 LMMS; shapes: the training names of Sweet Home 3D) and one head from WordLlama to MiniLM, on the
 nouns of WordNet. Penalties were picked by cross-validation on those, never on Tux Paint. Features
-are kept in DATA/features: the first run takes about 25 minutes on two cores, a second one a minute.
+are kept in DATA/features: they take nearly all of the first run; a second one takes a minute.
 """
 
 from __future__ import annotations
