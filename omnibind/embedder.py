@@ -336,10 +336,10 @@ def load(
 
 
 def _same_long(asked: Long | None, engine: Engine, spaces: Sequence[SpaceSpec]) -> None:
-    if asked not in (None, engine.encoders.long):
+    if asked not in (None, engine.networks.long):
         raise SetupError(
             f"long={asked!r}",
-            found=f"an engine with long={engine.encoders.long!r}",
+            found=f"an engine with long={engine.networks.long!r}",
             next_step=f"make the engine with long={asked!r}, or leave one of the two out",
         )
     if asked == "official" and not any(e.long for card in spaces for e in card.encoders.values()):

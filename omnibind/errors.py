@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -56,6 +57,10 @@ class OmnibindError(Exception):
         if next_step:
             lines.append(f"  next:   {next_step}")
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels from a worker process as it is, whatever its constructor asks for."""
+        return _again, (type(self), self.args, self.__dict__)
 
 
 class SetupError(OmnibindError):
@@ -115,6 +120,15 @@ class MediaError(ItemError):
 
 class ShapeError(OmnibindError, ValueError):
     """A tensor whose axes are not the ones that were asked for."""
+
+
+def _again(
+    kind: type[OmnibindError], args: tuple[Any, ...], state: dict[str, Any]
+) -> OmnibindError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,20 @@
 """The one place that knows devices: items in, rows by encoder out. It knows nothing of binding."""
 
-from omnibind.engine.engine import Encoded, Engine, shared_engine
+from omnibind.engine.batching import Priority
+from omnibind.engine.engine import Engine, shared_engine
 from omnibind.engine.items import Item, recognise
+from omnibind.engine.job import Encoded, Interrupted
 from omnibind.engine.rowcache import RowCache
+from omnibind.engine.stats import Stats
 
-__all__ = ["Encoded", "Engine", "Item", "RowCache", "recognise", "shared_engine"]
+__all__ = [
+    "Encoded",
+    "Engine",
+    "Interrupted",
+    "Item",
+    "Priority",
+    "RowCache",
+    "Stats",
+    "recognise",
+    "shared_engine",
+]

@@ -1,225 +1,255 @@
-"""Items in, rows by encoder out: decode once, preprocess in workers, encode in batches."""
+"""Items in, rows by encoder out: the parts of an engine put together, and its front door."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from itertools import zip_longest
 
 import torch
-from torch import Tensor
 
-from omnibind.engine.encoders import Residents, Sample, run_batch
+from omnibind.engine.batching import Batcher, Limits, Priority
+from omnibind.engine.budget import budget_of
+from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.items import Item
+from omnibind.engine.job import Encoded, Job, OnDone, Parts
+from omnibind.engine.lane import Lane
+from omnibind.engine.networks import Networks
+from omnibind.engine.placement import place
+from omnibind.engine.prepare import Preparer
+from omnibind.engine.processes import Processes
+from omnibind.engine.residency import Residency, groups
 from omnibind.engine.rowcache import RowCache
-from omnibind.errors import ItemFailure, MediaError, SetupError
-from omnibind.specs import EncoderSpec, Long, Size, resolve
+from omnibind.engine.stats import Recorder, Stats
+from omnibind.engine.workers import Workers
+from omnibind.specs import EncoderSpec, Long, Size
 from omnibind.weights import cache_folder
 from omnibind.weights.build import Weights
 
-__all__ = ["Encoded", "Engine", "shared_engine"]
+__all__ = ["Engine", "shared_engine"]
 
 EncodersByModality = Mapping[str, Sequence[EncoderSpec]]
-OnDone = Callable[[Item], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """Rows of the items that could be encoded.
-
-    Attributes:
-        rows: encoder key -> `[item, dim]`, in the order of `indices` of its modality.
-        indices: modality -> positions of the good items in the caller's list.
-        failures: the others, each with its stage and reason.
-    """
-
-    rows: Mapping[str, Tensor]
-    indices: Mapping[str, tuple[int, ...]]
-    failures: tuple[ItemFailure, ...]
+AHEAD = 3
+"""Batches of items that a caller may have under way (ours)."""
 
 
 class Engine:
     """Runs encoders over items. Each item is decoded once, each encoder key run once an item.
 
+    Any number of threads may call; their items run in common batches.
+
     Args:
-        device: `auto` takes the first GPU, else the CPU.
+        device: `auto` takes all GPUs, else the CPU; or one or several by name.
         size: `full`, or `tiny` for tests.
         weights: `official`, or `random` (see `omnibind.weights.build_encoder`).
         seed: of random weights.
         long: what becomes of media longer than an encoder's clip (see `omnibind.specs.Long`).
+        memory: bytes that weights may take on each device, as a number or like "24GiB"; "auto" is
+            what an accelerator has free now, less room to compute, and no bound on a CPU.
         workers: threads that decode and preprocess; the number of processors by default.
+        processes: whether each of these works in a process of its own. Slower to start, and what
+            crashes in there is one bad item.
         batch_size: items an encoder sees at once.
+        latency: seconds that an item of a small call waits for others to share its batch.
+        spool: bytes of samples that a call may keep in host memory where its encoders do not fit
+            on the devices together; beyond it, items are decoded once more for each group.
         cache: rows of content seen before; None keeps none.
+
+    Raises:
+        SetupError: a device that is not there or another engine's, or `memory` that says nothing.
     """
 
     def __init__(
         self,
         *,
-        device: str = "auto",
+        device: str | Sequence[str] = "auto",
         size: Size = "full",
         weights: Weights = "official",
         seed: int = 0,
         long: Long = "windows",
+        memory: str | int | None = "auto",
         workers: int | None = None,
+        processes: bool = False,
         batch_size: int = 32,
+        latency: float = 0.005,
+        spool: int = 4 << 30,
         cache: RowCache | None = None,
     ) -> None:
-        self.device = torch.device(_pick(device))
-        self.encoders = Residents(self.device, size, weights, seed, long)
+        self.devices = pick(device)
+        claim(self, self.devices)
+        self.networks = Networks(size, weights, seed, long)
         self.batch_size = batch_size
         self.workers = workers or min(8, os.cpu_count() or 1)
         self.cache = cache
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="omnibind-prepare")
+        self._pid = os.getpid()
+        self._stats = Recorder()
+        self._batcher = Batcher(Limits(items=batch_size, latency=latency))
+        self._lanes = self._made_lanes(memory)
+        self.processes = (
+            Processes(self.networks, cache, self._stats.replacement) if processes else None
+        )
+        self._pool = Workers(self.workers, self.processes.close_own if self.processes else None)
+        self._parts = Parts(
+            prepare=self.processes or Preparer(self.networks, cache),
+            workers=self._pool,
+            batcher=self._batcher,
+            stats=self._stats,
+            spool=spool,
+        )
+        self._sizes: dict[str, int] = {}
+        self._active: dict[Job, dict[str, EncoderSpec]] = {}
+        self._expected: dict[Job, list[EncoderSpec]] = {}
+        self._guard = threading.Lock()
+        self._end = weakref.finalize(self, _end, self._batcher, self._pool, self._lanes)
+
+    @property
+    def device(self) -> torch.device:
+        """The first of its devices."""
+        return self.devices[0]
 
     def encode(
-        self, items: Iterable[Item], encoders: EncodersByModality, on_done: OnDone | None = None
+        self,
+        items: Iterable[Item],
+        encoders: EncodersByModality,
+        on_done: OnDone | None = None,
+        *,
+        priority: Priority | None = None,
     ) -> Encoded:
         """Encodes items of any modalities.
 
         Args:
             items: each is prepared at most a few batches ahead of its turn.
             encoders: modality -> cards of the encoders to run; keys are run once.
-            on_done: called once an item, when it is prepared or has failed.
+            on_done: called in this thread, once an item in their order, when it has its rows or
+                has failed.
+            priority: by default, a list of no more than a batch is interactive, all else bulk.
 
         Raises:
             SetupError: an encoder cannot be built, or gives rows of the wrong shape.
+            Interrupted: Ctrl-C; it has the rows so far.
         """
-        job = _Job(self, {m: _by_key(specs) for m, specs in encoders.items()})
-        waiting: deque[Future[_Prepared]] = deque()
+        refuse_fork(self._pid)
+        by_key = {m: {spec.key: spec for spec in specs} for m, specs in encoders.items()}
+        specs = {key: spec for several in by_key.values() for key, spec in several.items()}
+        job = Job(
+            self._parts,
+            by_key,
+            priority=self._priority(items) if priority is None else priority,
+            window=AHEAD * self.batch_size,
+            on_done=on_done,
+        )
         try:
-            for item in items:
-                waiting.append(self._pool.submit(self._prepare, item, job.encoders))
-                if len(waiting) >= 2 * self.batch_size + self.workers:
-                    job.take(waiting.popleft().result(), on_done)
-            while waiting:
-                job.take(waiting.popleft().result(), on_done)
-            return job.finish()
+            turns = self._turns(job, specs)
+            for lane in self._lanes:
+                lane.start()
+
+            def before(turn: int) -> None:
+                if len(turns) > 1:
+                    self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
+
+            return job.run(items, turns, before)
         finally:
-            for future in waiting:
-                future.cancel()
+            self._forget(job)
 
-    def close(self) -> None:
-        """Stops the workers."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _prepare(self, item: Item, encoders: Mapping[str, Mapping[str, EncoderSpec]]) -> _Prepared:
-        """Decodes one item, looks its rows up, and preprocesses it for the encoders still due."""
-        made = _Prepared(item=item)
-        stage = "decode"
-        try:
-            media = resolve(item.modality.load)(item.source)
-            digest = resolve(item.modality.digest)(media) if self.cache is not None else b""
-            for key, spec in encoders.get(item.modality.name, {}).items():
-                stage = f"preprocess for {key}"
-                made.cache_keys[key] = RowCache.key(self.encoders.identity(spec), digest)
-                row = self.cache.get(made.cache_keys[key]) if self.cache is not None else None
-                if row is not None:
-                    made.rows[key] = row
-                else:
-                    made.samples[key] = self.encoders.get(spec).preprocess(media)
-        except SetupError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bad item never takes the others with it
-            made.failure = _failure(item, stage, error)
-        return made
-
-
-@dataclass(kw_only=True)
-class _Prepared:
-    """One item after decoding: rows that were known, samples for the encoders still due."""
-
-    item: Item
-    rows: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    samples: dict[str, Sample] = field(default_factory=dict[str, Sample])
-    cache_keys: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    failure: ItemFailure | None = None
-
-
-class _Job:
-    """One call of `encode`: fills batches by encoder, keeps rows by encoder and item."""
-
-    def __init__(self, engine: Engine, encoders: Mapping[str, Mapping[str, EncoderSpec]]) -> None:
-        self.engine, self.encoders = engine, encoders
-        self.specs = {key: spec for by_key in encoders.values() for key, spec in by_key.items()}
-        self.rows: dict[str, dict[int, Tensor]] = {key: {} for key in self.specs}
-        self.due: dict[str, list[_Prepared]] = {key: [] for key in self.specs}
-        self.items: dict[int, Item] = {}
-        self.failures: dict[int, ItemFailure] = {}
-
-    def take(self, prepared: _Prepared, on_done: OnDone | None) -> None:
-        index = prepared.item.index
-        self.items[index] = prepared.item
-        if prepared.failure:
-            self.failures[index] = prepared.failure
-        else:
-            for key, row in prepared.rows.items():
-                self.rows[key][index] = row
-            for key in list(prepared.samples):
-                self.due[key].append(prepared)
-                if len(self.due[key]) >= self.engine.batch_size:
-                    self._run(key)
-        if on_done:
-            on_done(prepared.item)
-
-    def finish(self) -> Encoded:
-        for key in self.due:
-            self._run(key)
-        good: dict[str, list[int]] = {modality: [] for modality in self.encoders}
-        for index in sorted(self.items.keys() - self.failures.keys()):
-            good[self.items[index].modality.name].append(index)
-        rows = {
-            key: _stacked([self.rows[key][i] for i in good[modality]], spec.dim)
-            for modality, by_key in self.encoders.items()
-            for key, spec in by_key.items()
-        }
-        return Encoded(
-            rows=rows,
-            indices={modality: tuple(indices) for modality, indices in good.items()},
-            failures=tuple(self.failures[i] for i in sorted(self.failures)),
+    def stats(self) -> Stats:
+        """What it has done so far, and what is under way."""
+        return self._stats.snapshot(
+            self._batcher.waiting(),
+            self._batcher.nbytes,
+            tuple(lane.stats() for lane in self._lanes),
         )
 
-    def _run(self, key: str) -> None:
-        """Encodes what is due for one encoder; a batch that fails is tried item by item."""
-        batch = [p for p in self.due[key] if p.item.index not in self.failures]
-        self.due[key] = []
-        if not batch:
-            return
-        samples = [prepared.samples.pop(key) for prepared in batch]
-        try:
-            self._keep(key, batch, self._encode(key, samples))
-        except SetupError:
-            raise
-        except Exception:  # noqa: BLE001 - one of them is bad; which one shows below
-            for prepared, sample in zip(batch, samples, strict=True):
-                try:
-                    self._keep(key, [prepared], self._encode(key, [sample]))
-                except SetupError:
-                    raise
-                except Exception as error:  # noqa: BLE001
-                    self._fail(prepared.item, f"encode by {key}", error)
+    def close(self) -> None:
+        """Ends the threads, frees the devices."""
+        self._end()
+        release(self)
 
-    def _encode(self, key: str, samples: list[Sample]) -> Tensor:
-        spec = self.specs[key]
-        return run_batch(spec, self.engine.encoders.get(spec), samples, self.engine.device)
+    def _made_lanes(self, memory: str | int | None) -> list[Lane]:
+        lanes: list[Lane] = []
+        for number, device in enumerate(self.devices):
+            residency = Residency(
+                device,
+                budget=budget_of(memory, device),
+                build=self.networks.build,
+                size_of=self._size_of,
+            )
+            several = device.type == "cpu" and len(self.devices) > 1
+            name = f"cpu:{number}" if several else str(device)
+            threads = 1 if device.type == "cpu" else 2
+            lanes.append(
+                Lane(name, residency, self._batcher, self._stats, self.cache, threads=threads)
+            )
+        return lanes
 
-    def _keep(self, key: str, batch: list[_Prepared], rows: Tensor) -> None:
-        fresh: dict[bytes, Tensor] = {}
-        for prepared, row in zip(batch, rows, strict=True):
-            if not torch.isfinite(row).all():
-                reason = ValueError("the encoder gave a row with NaN or infinity")
-                self._fail(prepared.item, f"encode by {key}", reason)
-                continue
-            self.rows[key][prepared.item.index] = row
-            fresh[prepared.cache_keys[key]] = row
-        if self.engine.cache is not None:
-            self.engine.cache.put(fresh)
+    def _priority(self, items: Iterable[Item]) -> Priority:
+        few = isinstance(items, Sequence) and len(items) <= self.batch_size
+        return Priority.INTERACTIVE if few else Priority.BULK
 
-    def _fail(self, item: Item, stage: str, error: Exception) -> None:
-        self.failures[item.index] = _failure(item, stage, error)
+    def _size_of(self, spec: EncoderSpec) -> int:
+        if spec.key not in self._sizes:
+            self._sizes[spec.key] = self.networks.nbytes(spec)
+        return self._sizes[spec.key]
+
+    def _turns(self, job: Job, specs: Mapping[str, EncoderSpec]) -> list[list[str]]:
+        """Places encoders on devices; in which groups they fit there, all devices together."""
+        budgets = [lane.residency.budget for lane in self._lanes]
+        if len(self._lanes) == 1 and budgets == [None]:
+            return [list(specs)]
+        with self._guard:
+            self._active[job] = dict(specs)
+            wanted = {key: spec for one in self._active.values() for key, spec in one.items()}
+            sizes = {key: self._size_of(spec) for key, spec in wanted.items()}
+            placed = [set(wanted)]
+            if len(self._lanes) > 1:
+                placed = place(self._costs(wanted), sizes, budgets)
+                for lane, keys in zip(self._lanes, placed, strict=True):
+                    lane.assign(keys)
+                self._batcher.nudge()
+        by_lane = [
+            groups([spec for key, spec in specs.items() if key in keys], sizes, budget)
+            for keys, budget in zip(placed, budgets, strict=True)
+        ]
+        turns: list[list[str]] = []
+        seen: set[str] = set()
+        for row in zip_longest(*by_lane, fillvalue=[]):
+            keys = dict.fromkeys(spec.key for group in row for spec in group)
+            turns.append([key for key in keys if key not in seen])
+            seen.update(keys)
+        return [keys for keys in turns if keys] or [[]]
+
+    def _costs(self, specs: Mapping[str, EncoderSpec]) -> dict[str, float]:
+        """Seconds an item where they have been measured, else scaled from the cards."""
+        seen = self._stats.encoders
+        measured = {
+            key: seen[key].seconds / seen[key].items
+            for key in specs
+            if key in seen and seen[key].items
+        }
+        flops = sum(specs[key].flops_per_item for key in measured)
+        pace = sum(measured.values()) / flops if flops else 1e-12
+        return {key: measured.get(key, s.flops_per_item * pace) for key, s in specs.items()}
+
+    def _expect(self, job: Job, specs: Sequence[EncoderSpec]) -> None:
+        """Tells the devices what a job will need, and in which order."""
+        with self._guard:
+            self._expected[job] = list(specs)
+        self._say_expected()
+
+    def _forget(self, job: Job) -> None:
+        with self._guard:
+            self._active.pop(job, None)
+            expected = self._expected.pop(job, None)
+        if expected is not None:
+            self._say_expected()
+
+    def _say_expected(self) -> None:
+        with self._guard:
+            wanted = {s.key: s for several in self._expected.values() for s in several}
+        for lane in self._lanes:
+            lane.residency.expect([spec for key, spec in wanted.items() if lane.runs(key)])
 
 
 @cache
@@ -229,27 +259,25 @@ def shared_engine(
     size: Size = "full",
     weights: Weights = "official",
     long: Long = "windows",
+    memory: str | int | None = "auto",
+    processes: bool = False,
     cached: bool = True,
 ) -> Engine:
     """The engine of this process for one way of building encoders; every caller shares it."""
     rows = RowCache(cache_folder() / "rows.sqlite") if cached else None
-    return Engine(device=device, size=size, weights=weights, long=long, cache=rows)
+    return Engine(
+        device=device,
+        size=size,
+        weights=weights,
+        long=long,
+        memory=memory,
+        processes=processes,
+        cache=rows,
+    )
 
 
-def _by_key(specs: Iterable[EncoderSpec]) -> dict[str, EncoderSpec]:
-    return {spec.key: spec for spec in specs}
-
-
-def _stacked(rows: list[Tensor], dim: int) -> Tensor:
-    return torch.stack(rows) if rows else torch.empty(0, dim)
-
-
-def _failure(item: Item, stage: str, error: Any) -> ItemFailure:
-    reason = str(error) if isinstance(error, MediaError) else f"{type(error).__name__}: {error}"
-    return ItemFailure(index=item.index, item=item.name, stage=stage, reason=reason)
-
-
-def _pick(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _end(batcher: Batcher, workers: Workers, lanes: Sequence[Lane]) -> None:
+    workers.close()
+    batcher.close()
+    for lane in lanes:
+        lane.close()

@@ -23,30 +23,33 @@ CREATE TABLE IF NOT EXISTS rows (
 
 
 class RowCache:
-    """A bounded table of float32 rows in one SQLite file, shared by threads and processes.
+    """A bounded table of float32 rows, shared by threads and, in a file, by processes.
 
     Losing it costs time, never rows: a damaged file is put aside with a warning, and a row that
     cannot be kept (a full disk) is only not kept.
 
     Args:
-        path: the file; its folder is made.
+        path: the SQLite file; its folder is made. None keeps the rows in memory.
         limit: rows kept; the oldest go first.
     """
 
-    def __init__(self, path: Path, *, limit: int = 200_000) -> None:
+    def __init__(self, path: Path | None = None, *, limit: int = 200_000) -> None:
         self.path, self.limit = path, limit
         self._lock = threading.Lock()
+        if path is None:
+            self._db = self._open(":memory:")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = self._open()
+            self._db = self._open(path)
         except sqlite3.DatabaseError as error:
             aside = path.with_suffix(f".damaged-{time.time_ns()}")
             path.rename(aside)
             warnings.warn(f"row cache {path}: {error}; moved to {aside.name}", stacklevel=2)
-            self._db = self._open()
+            self._db = self._open(path)
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+    def _open(self, place: Path | str) -> sqlite3.Connection:
+        database = sqlite3.connect(place, timeout=30, check_same_thread=False)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
         database.execute(SCHEMA)
@@ -63,7 +66,9 @@ class RowCache:
             with self._lock:
                 found = self._db.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
         except sqlite3.DatabaseError as error:
-            warnings.warn(f"row cache {self.path}: {error}; computing the row", stacklevel=2)
+            warnings.warn(
+                f"row cache {self.path or 'in memory'}: {error}; computing the row", stacklevel=2
+            )
             return None
         return torch.from_numpy(np.frombuffer(found[0], dtype="<f4").copy()) if found else None
 
@@ -79,7 +84,9 @@ class RowCache:
                 self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", values)
                 self._trim()
         except sqlite3.DatabaseError as error:
-            warnings.warn(f"row cache {self.path}: {error}; rows not kept", stacklevel=2)
+            warnings.warn(
+                f"row cache {self.path or 'in memory'}: {error}; rows not kept", stacklevel=2
+            )
 
     def _trim(self) -> None:
         (count,) = self._db.execute("SELECT count(*) FROM rows").fetchone()

@@ -41,7 +41,7 @@ class Binding:
 
 def binding_of(model: Embedder) -> Binding:
     """The binding of a model; reads all its projectors once."""
-    residents = model.engine.encoders
+    networks = model.engine.networks
     digest = hashlib.blake2b(digest_size=16)
     card = dataclasses.asdict(model.recipe)
     del card["links"]  # only training depends on them
@@ -49,7 +49,7 @@ def binding_of(model: Embedder) -> Binding:
     digest.update(json.dumps(model.binder.priors, sort_keys=True, default=dict).encode())
     for name in sorted(model.spaces):
         for modality, encoder in sorted(model.spaces[name].encoders.items()):
-            digest.update(f"{name} {modality} {residents.identity(encoder)}\n".encode())
+            digest.update(f"{name} {modality} {networks.identity(encoder)}\n".encode())
     for name, tensor in sorted(model.binder.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}\n".encode())
         digest.update(memoryview(tensor.cpu().contiguous().numpy()).cast("B"))
@@ -57,10 +57,10 @@ def binding_of(model: Embedder) -> Binding:
         recipe=model.recipe.name,
         joint_dim=model.recipe.joint_dim,
         spaces=tuple(sorted(model.spaces)),
-        size=residents.size,
-        weights=residents.weights,
+        size=networks.size,
+        weights=networks.weights,
         digest=digest.hexdigest(),
-        long=residents.long,
+        long=networks.long,
     )
 
 

@@ -47,7 +47,7 @@ class Column:
 
     Attributes:
         key, revision, dim: of the encoder's card.
-        identity: everything that rows depend on besides the item (`Residents.identity`).
+        identity: everything that rows depend on besides the item (`Networks.identity`).
     """
 
     key: str

@@ -144,7 +144,7 @@ class _Run:
     columns: dict[str, Column] = field(init=False)
 
     def __post_init__(self) -> None:
-        identity = self.engine.encoders.identity
+        identity = self.engine.networks.identity
         self.columns = {key: column_of(spec, identity(spec)) for key, spec in self.specs.items()}
         self.writer.expect(self.modality.name, list(self.columns.values()))
 

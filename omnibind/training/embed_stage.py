@@ -61,7 +61,7 @@ def _has_columns(plan: Plan) -> bool:
 
 def _inputs(plan: Plan) -> str:
     """What pools list, and what their encoders are."""
-    identity = plan.engine.encoders.identity
+    identity = plan.engine.networks.identity
     encoders = {m: [identity(card) for card in plan.encoders(m).values()] for m in plan.pools}
     return fingerprint(
         {m: vars(one) for m, one in plan.surveys.items()},

@@ -18,7 +18,7 @@ from omnibind.weights.placement import place
 from omnibind.weights.references import locate
 from omnibind.weights.state import LoadReport, State, read_state
 
-__all__ = ["Weights", "build_encoder", "lay_out", "merged_state", "seeded"]
+__all__ = ["Weights", "build_encoder", "lay_out", "merged_state", "seeded", "skeleton"]
 
 Weights = Literal["official", "random"]
 
@@ -67,6 +67,19 @@ def lay_out(spec: EncoderSpec, *, size: Size = "full") -> nn.Module:
         return _make(spec, size, {})
 
 
+def skeleton(spec: EncoderSpec, *, size: Size = "full", weights: Weights = "official") -> nn.Module:
+    """An encoder that can preprocess but not run: no weights, its buffers and assets are real.
+
+    Raises:
+        WeightsError: an asset is missing.
+        PluginError: the card names no callable that makes an `nn.Module`.
+    """
+    bare = size == "tiny" or weights == "random"
+    assets = {} if bare else {name: locate(reference) for name, reference in spec.assets.items()}
+    with Weightless():
+        return _make(spec, size, assets).eval().requires_grad_(False)
+
+
 def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
     """Runs a constructor with a random state of its own: same name and seed, same weights."""
     with torch.random.fork_rng(devices=[]):
@@ -95,9 +108,7 @@ def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
 
 
 def _with_weights(spec: EncoderSpec, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
-    assets = {name: locate(reference) for name, reference in spec.assets.items()}
-    with Weightless():
-        module = _make(spec, "full", assets)
+    module = skeleton(spec)
     load = cast(
         "Callable[[Mapping[str, Tensor]], object] | None",
         getattr(module, "load_official", None),

@@ -82,7 +82,7 @@ def test_rows_of_two_ways_never_mix(tmp_path: Path) -> None:
 
 
 def test_only_encoders_that_have_the_setting_depend_on_it() -> None:
-    ours, theirs = engine().encoders, engine(long="official").encoders
+    ours, theirs = engine().networks, engine(long="official").networks
     plain = replace(LEVELS, key="plain", long=False)
     assert ours.identity(LEVELS) != theirs.identity(LEVELS)
     assert ours.identity(plain) == theirs.identity(plain)
@@ -90,7 +90,7 @@ def test_only_encoders_that_have_the_setting_depend_on_it() -> None:
 
 def test_a_card_that_promises_what_the_network_lacks_is_named() -> None:
     with pytest.raises(PluginError, match="'one-way'"):
-        engine().encoders.get(replace(LEVELS, key="one-way", build=f"{__name__}:OneWay"))
+        engine().networks.preparing(replace(LEVELS, key="one-way", build=f"{__name__}:OneWay"))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_what_has_no_windows_is_refused_with_a_reason(model: Embedder, known: Re
 
 
 def test_a_window_that_fails_is_named(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = model.engine.encoders.get(LEVELS)
+    made = model.engine.networks.preparing(LEVELS)
     monkeypatch.setattr(made, "preprocess", None)
     with pytest.raises(ItemError, match="item 3"):
         model.windows(SWELL, seconds=2)

@@ -17,7 +17,7 @@ from omnibind_plugin_starter import cards
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from omnibind.engine.encoders import run_batch
+from omnibind.engine.forward import run_batch
 from omnibind.specs import EncoderSpec
 from omnibind.weights import build_encoder
 

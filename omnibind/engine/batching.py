@@ -1,0 +1,319 @@
+"""Which samples run together, and when: requests of every caller become batches by encoder."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from omnibind.specs import EncoderSpec
+
+__all__ = ["Batch", "Batcher", "Caller", "Limits", "Priority", "Request", "Runner", "Sample"]
+
+Sample = dict[str, Tensor]
+
+
+class Priority(IntEnum):
+    """Who goes first."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+
+PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 5.0}
+"""Seconds after which a request goes before all others of whatever priority (ours)."""
+
+
+@runtime_checkable
+class Caller(Protocol):
+    """Whom a row is for: takes rows and errors of its requests, in any thread."""
+
+    def keep(self, request: Request, row: Tensor) -> None:
+        """Takes a row `[dim]`."""
+        ...
+
+    def fail(self, request: Request, error: Exception) -> None:
+        """Learns why there is no row."""
+        ...
+
+    def stop(self, error: BaseException) -> None:
+        """Learns that nothing of it can go on."""
+        ...
+
+    def wants(self, request: Request) -> bool:
+        """Whether the row is still of use."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class Request:
+    """One sample that waits for one encoder.
+
+    Attributes:
+        caller: whom the row is for.
+        index: of the item, for the caller.
+        spec: of the encoder.
+        sample: what `preprocess` made.
+        cache_key: under which the row is remembered; empty for not at all.
+        priority: of the caller.
+        since: when it was put, in s of `time.monotonic`.
+    """
+
+    caller: Caller
+    index: int
+    spec: EncoderSpec
+    sample: Sample
+    cache_key: bytes
+    priority: Priority
+    since: float = field(default_factory=time.monotonic)
+    nbytes: int = field(init=False)
+    bucket: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = [tensor.nbytes for tensor in self.sample.values()]
+        self.nbytes = sum(sizes)
+        self.bucket = max(sizes, default=0).bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Requests of one encoder that run together.
+
+    Attributes:
+        waited: seconds that the oldest has waited.
+        fill: share of the places that are taken.
+    """
+
+    spec: EncoderSpec
+    requests: Sequence[Request]
+    waited: float
+    fill: float
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Who asks for batches: one device."""
+
+    def runs(self, key: str) -> bool:
+        """Whether it is to run this encoder."""
+        ...
+
+    def limit(self, key: str) -> int:
+        """Items it can take at once."""
+        ...
+
+    @property
+    def resident(self) -> Collection[str]:
+        """Encoders that need not be loaded first."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a batch is complete. All ours.
+
+    Attributes:
+        items: in a batch.
+        nbytes: of the samples of a batch.
+        latency: seconds that an interactive request waits for company while more is coming.
+        waiting: bytes of all samples that wait; callers are held back beyond it.
+    """
+
+    items: int = 32
+    nbytes: int = 256 << 20
+    latency: float = 0.005
+    waiting: int = 1 << 30
+
+
+Bin = tuple[str, Priority, int]
+"""Encoder key, priority, length bucket: what may run together."""
+
+
+class Batcher:
+    """Requests that wait, and the rule that forms batches of them.
+
+    Samples are together when encoder, priority and length (as a power of two bytes) agree, whoever
+    sent them; callers take turns. A batch is ready when it is full, when nothing more is coming
+    for its encoder, or when an interactive request has waited for `latency`. Of several that are
+    ready: interactive before bulk, resident encoders before those to be loaded, full ones before
+    others, then the longest wait; who has lost patience goes before everybody.
+
+    Args:
+        limits: see there.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._changed = threading.Condition()
+        self._bins: dict[Bin, _Waiting] = {}
+        self._coming: Counter[str] = Counter()
+        self._nbytes = 0
+        self._closed = False
+        self._broken: BaseException | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all samples that wait."""
+        return self._nbytes
+
+    @property
+    def crowded(self) -> bool:
+        """Whether callers should hold back."""
+        return self._nbytes >= self.limits.waiting
+
+    def waiting(self) -> Counter[str]:
+        """Requests that wait, by encoder."""
+        with self._changed:
+            found: Counter[str] = Counter()
+            for (key, _, _), waiting in self._bins.items():
+                found[key] += waiting.count
+            return found
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Says that a sample for each of these encoders is being prepared."""
+        with self._changed:
+            self._coming.update(keys)
+
+    def put(self, requests: Iterable[Request], expected: Iterable[str] = ()) -> None:
+        """Adds requests, and takes back what was expected."""
+        with self._changed:
+            self._coming.subtract(expected)
+            for request in requests:
+                if self._broken:
+                    request.caller.stop(self._broken)
+                    continue
+                where = (request.spec.key, request.priority, request.bucket)
+                self._bins.setdefault(where, _Waiting()).add(request)
+                self._nbytes += request.nbytes
+            self._changed.notify_all()
+
+    def take(self, runner: Runner) -> Batch | None:
+        """Waits for a batch that the runner may run; None once everything is closed."""
+        with self._changed:
+            while not self._closed:
+                where, pause = self._next(runner)
+                if where is not None:
+                    batch = self._pull(where, runner)
+                    if batch is not None:
+                        return batch
+                    continue
+                self._changed.wait(pause)
+            return None
+
+    def withdraw(self, caller: Caller) -> None:
+        """Forgets the requests of a caller."""
+        with self._changed:
+            for where, waiting in list(self._bins.items()):
+                self._nbytes -= waiting.drop(caller)
+                if not waiting.count:
+                    del self._bins[where]
+            self._changed.notify_all()
+
+    def nudge(self) -> None:
+        """Lets runners look again: what they may run has changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Sends all runners home."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abort(self, error: BaseException) -> None:
+        """Tells everybody who waits, and who comes later, that a runner broke down."""
+        with self._changed:
+            self._broken = error
+            for waiting in self._bins.values():
+                for request in waiting.turns():
+                    request.caller.stop(error)
+            self._bins.clear()
+            self._nbytes = 0
+        self.close()
+
+    def _next(self, runner: Runner) -> tuple[Bin | None, float | None]:
+        """The bin to run next, or how long to wait for one."""
+        now, resident = time.monotonic(), runner.resident
+        best: tuple[tuple[bool, int, bool, bool, float], Bin] | None = None
+        pause = math.inf
+        for where, waiting in self._bins.items():
+            key, priority, _ = where
+            if not runner.runs(key):
+                continue
+            age = now - waiting.oldest
+            full = waiting.count >= runner.limit(key) or waiting.nbytes >= self.limits.nbytes
+            hurried = priority is Priority.INTERACTIVE and age >= self.limits.latency
+            if full or hurried or self._coming[key] <= 0:
+                restless = age >= PATIENCE[priority]
+                rank = (not restless, int(priority), key not in resident, not full, waiting.oldest)
+                best = min(best, (rank, where)) if best else (rank, where)
+            elif priority is Priority.INTERACTIVE:
+                pause = min(pause, self.limits.latency - age)
+        return (best[1], None) if best else (None, None if pause == math.inf else pause)
+
+    def _pull(self, where: Bin, runner: Runner) -> Batch | None:
+        waiting, most = self._bins[where], runner.limit(where[0])
+        taken: list[Request] = []
+        room = self.limits.nbytes
+        oldest = waiting.oldest
+        for request in waiting.turns():
+            self._nbytes -= request.nbytes
+            if request.caller.wants(request):
+                taken.append(request)
+                room -= request.nbytes
+            if len(taken) >= most or room <= 0:
+                break
+        if not waiting.count:
+            del self._bins[where]
+        if not taken:
+            return None
+        return Batch(
+            spec=taken[0].spec,
+            requests=taken,
+            waited=time.monotonic() - oldest,
+            fill=len(taken) / most,
+        )
+
+
+class _Waiting:
+    """The requests of one bin, by caller, in their order."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[int, deque[Request]] = OrderedDict()
+        self.count = 0
+        self.nbytes = 0
+
+    @property
+    def oldest(self) -> float:
+        return min(line[0].since for line in self._lines.values())
+
+    def add(self, request: Request) -> None:
+        self._lines.setdefault(id(request.caller), deque()).append(request)
+        self.count += 1
+        self.nbytes += request.nbytes
+
+    def turns(self) -> Iterator[Request]:
+        """Takes requests out, one of each caller in turn."""
+        while self._lines:
+            caller, line = self._lines.popitem(last=False)
+            request = line.popleft()
+            if line:
+                self._lines[caller] = line
+            self.count -= 1
+            self.nbytes -= request.nbytes
+            yield request
+
+    def drop(self, caller: Caller) -> int:
+        """Takes out all of one caller; gives their bytes."""
+        line = self._lines.pop(id(caller), deque())
+        dropped = sum(request.nbytes for request in line)
+        self.count -= len(line)
+        self.nbytes -= dropped
+        return dropped

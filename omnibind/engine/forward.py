@@ -1,0 +1,74 @@
+"""One batch through one encoder: collated, moved, encoded, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from omnibind.engine.batching import Sample
+from omnibind.errors import PluginError
+from omnibind.specs import Encoder, EncoderSpec
+
+__all__ = ["out_of_memory", "run_batch", "shapes_of"]
+
+Collate = Callable[[list[Sample]], Sample]
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def run_batch(
+    spec: EncoderSpec, module: nn.Module, samples: Sequence[Sample], device: torch.device
+) -> Tensor:
+    """Encodes samples; rows `[item, dim]` come back on the CPU in float32.
+
+    Raises:
+        PluginError: rows of another shape than the card says, or an encoder that has moved.
+    """
+    encoder = cast("Encoder", module)
+    collate = cast("Collate", getattr(encoder, "collate", _stacked))
+    batch = {name: _moved(tensor, device) for name, tensor in collate(list(samples)).items()}
+    with torch.inference_mode():
+        rows = encoder(batch)
+    _refuse_moved(spec, module, rows, device)
+    if rows.shape != (len(samples), spec.dim):
+        raise PluginError(
+            f"rows [{len(samples)}, {spec.dim}] of the encoder {spec.key!r}",
+            found=f"{list(rows.shape)}",
+            next_step="mend the plugin's forward, or the width on its card",
+        )
+    return rows.float().cpu()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may help."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
+
+
+def shapes_of(sample: Sample) -> str:
+    """What a sample holds, for messages."""
+    return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in sample.items())
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and tensor.is_cpu:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _refuse_moved(spec: EncoderSpec, module: nn.Module, rows: Tensor, device: torch.device) -> None:
+    first = next(module.parameters(), rows)
+    for what, tensor in (("rows", rows), ("parameters", first)):
+        if tensor.device.type != device.type:
+            raise PluginError(
+                f"the encoder {spec.key!r} on {device}, where the engine has put it",
+                found=f"{what} on {tensor.device}: it moves itself",
+                next_step="leave devices to the engine: no .to(), .cuda() or .cpu() in the plugin",
+            )
+
+
+def _stacked(samples: list[Sample]) -> Sample:
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

@@ -1,0 +1,172 @@
+"""One device at work: takes batches, has their encoder there, sends the rows back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from omnibind.engine.batching import Batch, Batcher, Request
+from omnibind.engine.forward import out_of_memory, run_batch
+from omnibind.engine.residency import Residency
+from omnibind.engine.rowcache import RowCache
+from omnibind.engine.stats import LaneStats, Recorder
+from omnibind.errors import SetupError
+from omnibind.specs import EncoderSpec
+
+__all__ = ["Lane"]
+
+
+class Lane:
+    """A device and the threads that keep it busy.
+
+    Args:
+        name: for people.
+        residency: the encoders on the device.
+        batcher: where batches come from.
+        stats: what is done is counted there.
+        cache: rows go there; None keeps none.
+        threads: batches under way at once: on an accelerator a second one is collated and moved
+            while the first computes, each on a stream of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        residency: Residency,
+        batcher: Batcher,
+        stats: Recorder,
+        cache: RowCache | None,
+        *,
+        threads: int = 1,
+    ) -> None:
+        self.name, self.residency = name, residency
+        self.device = residency.device
+        self._batcher, self._stats, self._cache = batcher, stats, cache
+        self._limits: dict[str, int] = {}
+        self._placed: Collection[str] | None = None
+        self._count = threads
+        self._threads: list[threading.Thread] = []
+
+    def runs(self, key: str) -> bool:
+        """Whether it is to run an encoder."""
+        return self._placed is None or key in self._placed
+
+    def limit(self, key: str) -> int:
+        """Items an encoder takes at once: fewer once they did not fit into memory."""
+        return self._limits.get(key, self._batcher.limits.items)
+
+    @property
+    def resident(self) -> Collection[str]:
+        """Encoders that are on the device."""
+        return self.residency.resident
+
+    def assign(self, keys: Collection[str]) -> None:
+        """Says which encoders it is to run; before that, all."""
+        self._placed = frozenset(keys)
+
+    def start(self) -> None:
+        """Starts working, unless it has started."""
+        if not self._threads:
+            self._threads = [
+                threading.Thread(target=self._work, name=f"omnibind-{self.name}-{n}", daemon=True)
+                for n in range(self._count)
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def close(self) -> None:
+        """Waits until it has come to its end; the batcher is closed before."""
+        for thread in self._threads:
+            thread.join()
+        self.residency.close()
+
+    def stats(self) -> LaneStats:
+        """What has been moved and is there."""
+        moved = dict(self.residency.moved)
+        return LaneStats(
+            name=self.name,
+            budget=self.residency.budget,
+            resident=tuple(self.residency.resident),
+            loads={key: one.loads for key, one in moved.items()},
+            moved={key: one.nbytes for key, one in moved.items()},
+            evicted=sum(one.evictions for one in moved.values()),
+        )
+
+    def _work(self) -> None:
+        try:
+            with _stream(self.device):
+                while (batch := self._batcher.take(self)) is not None:
+                    self._run(batch)
+                    del batch  # and its samples, while this thread waits
+        except BaseException as error:  # noqa: BLE001 - nobody may wait for a lane that is gone
+            self._batcher.abort(error)
+
+    def _run(self, batch: Batch) -> None:
+        key, count = batch.spec.key, len(batch.requests)
+        try:
+            self._stats.encoder(key, batches=1, places=count / batch.fill, waited=batch.waited)
+            with self.residency.holding(batch.spec) as module:
+                self._encode(batch.spec, module, batch.requests)
+        except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for rows
+            for caller in {id(r.caller): r.caller for r in batch.requests}.values():
+                caller.stop(error)
+
+    def _encode(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> None:
+        """Encodes requests; a batch that fails is tried in parts: one of its items is bad."""
+        try:
+            with self._stats.timed(spec.key):
+                rows = self._rows(spec, module, requests)
+        except SetupError:
+            raise
+        except Exception as error:  # noqa: BLE001 - which item is bad shows below
+            if len(requests) == 1:
+                self._fail(requests[0], error)
+                return
+            size = self._smaller(spec.key, len(requests)) if out_of_memory(error) else 1
+            self._stats.encoder(spec.key, split=1)
+            for start in range(0, len(requests), size):
+                self._encode(spec, module, requests[start : start + size])
+            return
+        self._keep(spec, requests, rows)
+
+    def _rows(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> Tensor:
+        """Rows of a batch; one item that does not fit is tried again beside nothing else."""
+        samples = [request.sample for request in requests]
+        try:
+            return run_batch(spec, module, samples, self.device)
+        except Exception as error:
+            if len(samples) > 1 or not out_of_memory(error) or not self.residency.make_room():
+                raise
+        return run_batch(spec, module, samples, self.device)
+
+    def _smaller(self, key: str, count: int) -> int:
+        """Half of what did not fit; remembered."""
+        half = max(1, count // 2)
+        self._limits[key] = min(half, self.limit(key))
+        self.residency.make_room()
+        return half
+
+    def _keep(self, spec: EncoderSpec, requests: Sequence[Request], rows: Tensor) -> None:
+        good = rows.isfinite().all(-1).tolist()
+        kept = [(r, row) for r, row, fine in zip(requests, rows, good, strict=True) if fine]
+        if self._cache is not None:
+            self._cache.put({request.cache_key: row for request, row in kept})
+        self._stats.encoder(spec.key, items=len(kept))
+        for request, row in kept:
+            request.caller.keep(request, row)
+        for request, fine in zip(requests, good, strict=True):
+            if not fine:
+                self._fail(request, ValueError("the encoder gave a row with NaN or infinity"))
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        self._stats.encoder(request.spec.key, failed=1)
+        request.caller.fail(request, error)
+
+
+def _stream(device: torch.device) -> AbstractContextManager[object]:
+    """A CUDA stream of the thread's own. Not run yet: no GPU was at hand."""
+    return torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext()
