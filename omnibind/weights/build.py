@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
@@ -21,6 +22,7 @@ from omnibind.weights.state import LoadReport, State, read_state
 __all__ = ["Weights", "build_encoder", "lay_out", "merged_state", "seeded", "skeleton"]
 
 Weights = Literal["official", "random"]
+SEEDING = threading.Lock()  # torch has one random state, and encoders are built by many threads
 
 
 def build_encoder(
@@ -31,6 +33,7 @@ def build_encoder(
     seed: int = 0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    runs_on: torch.device | str | None = None,
 ) -> nn.Module:
     """Makes an encoder in eval mode, without gradients.
 
@@ -45,6 +48,8 @@ def build_encoder(
         dtype: of its numbers. By default published weights keep their own on an accelerator
             (the wider one of a mixed file) and become float32 on a CPU; random ones stay as the
             builder made them.
+        runs_on: the device whose numbers it takes, where it is built on another one (an encoder
+            that is larger than its accelerator's budget is built on the CPU).
 
     Raises:
         WeightsError: a file is missing or does not fit, or a tensor stays empty.
@@ -53,7 +58,7 @@ def build_encoder(
     if size == "tiny" or weights == "random":
         module = seeded(lambda: _make(spec, size, {}), spec.key, seed).to(device, dtype)
     else:
-        module = _with_weights(spec, torch.device(device), dtype)
+        module = _with_weights(spec, torch.device(device), dtype, torch.device(runs_on or device))
     return module.eval().requires_grad_(False)
 
 
@@ -74,15 +79,23 @@ def skeleton(spec: EncoderSpec, *, size: Size = "full", weights: Weights = "offi
         WeightsError: an asset is missing.
         PluginError: the card names no callable that makes an `nn.Module`.
     """
-    bare = size == "tiny" or weights == "random"
-    assets = {} if bare else {name: locate(reference) for name, reference in spec.assets.items()}
-    with Weightless():
-        return _make(spec, size, assets).eval().requires_grad_(False)
+    without_files = size == "tiny" or weights == "random"
+    assets = (
+        {}
+        if without_files
+        else {name: locate(reference) for name, reference in spec.assets.items()}
+    )
+
+    def bare() -> nn.Module:
+        with Weightless():
+            return _make(spec, size, assets)
+
+    return seeded(bare, spec.key, 0).eval().requires_grad_(False)
 
 
 def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
     """Runs a constructor with a random state of its own: same name and seed, same weights."""
-    with torch.random.fork_rng(devices=[]):
+    with SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(name.encode()) + seed)
         return make()
 
@@ -107,7 +120,9 @@ def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
     return merged
 
 
-def _with_weights(spec: EncoderSpec, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
+def _with_weights(
+    spec: EncoderSpec, device: torch.device, dtype: torch.dtype | None, runs_on: torch.device
+) -> nn.Module:
     module = skeleton(spec)
     load = cast(
         "Callable[[Mapping[str, Tensor]], object] | None",
@@ -128,7 +143,7 @@ def _with_weights(spec: EncoderSpec, device: torch.device, dtype: torch.dtype | 
             found=type(report).__name__,
             next_step="return what omnibind.weights.load_state gives",
         )
-    place(module, device, dtype or _precision(state, report, device))
+    place(module, device, dtype or _precision(state, report, runs_on))
     return module
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-__all__ = ["place"]
+__all__ = ["HALVES", "Ranges", "file_pages", "give_back", "place"]
 
 MAPS = Path("/proc/self/maps")
 HALVES = (torch.float16, torch.bfloat16)
@@ -31,7 +31,7 @@ def place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         dtype: of its parameters and of buffers that a checkpoint has. Computed buffers follow
             into half precision only, without which they would not fit the parameters.
     """
-    pages, loaded = _file_pages(), {id(t) for t in module.state_dict(keep_vars=True).values()}
+    pages, loaded = file_pages(), {id(t) for t in module.state_dict(keep_vars=True).values()}
     for identity, owners in _owners(module).items():
         tensor: Tensor = getattr(*owners[0])
         follows = tensor.is_floating_point() and (identity in loaded or dtype in HALVES)
@@ -41,7 +41,7 @@ def place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
             new = nn.Parameter(after, requires_grad=False)
             for layer, name in owners:
                 setattr(layer, name, new if isinstance(tensor, nn.Parameter) else after)
-            _give_back(before, pages)
+            give_back(before, pages)
 
 
 def _owners(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
@@ -54,7 +54,7 @@ def _owners(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     return owners
 
 
-def _file_pages() -> Ranges:
+def file_pages() -> Ranges:
     """Addresses of this process that are pages of files, private to it; sorted. Linux."""
     if not MAPS.exists():
         return []
@@ -63,7 +63,7 @@ def _file_pages() -> Ranges:
     return sorted((int(start, 16), int(end, 16)) for start, end in spans)
 
 
-def _give_back(tensor: Tensor, pages: Ranges) -> None:
+def give_back(tensor: Tensor, pages: Ranges) -> None:
     """Drops the pages that lie wholly inside a tensor; touched again, they would be read again."""
     if tensor.is_cpu and tensor.is_contiguous():
         start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
