@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnibind.binder import Binder, BoundRows
 from omnibind.checkpoint import BoundCheckpoint, random_checkpoint, read_checkpoint
-from omnibind.engine import Engine, Item, recognise, shared_engine
+from omnibind.engine import Encoded, Engine, Interrupted, Item, recognise, shared_engine
 from omnibind.engine.items import short_name
 from omnibind.errors import (
     ItemError,
@@ -132,11 +132,13 @@ class Embedder:
             UnknownNameError: a modality that is not there.
             RecipeError: the recipe has no space for an item's modality.
             ItemError: only when strict.
+            Interrupted: Ctrl-C; its `done` has the rows so far.
         """
-        encoded = self.encode(items, modality, strict=strict, on_done=on_done)
-        with torch.no_grad():
-            bound = {m: self.binder(m, rows) for m, rows in encoded.rows.items()}
-        return self._gather(bound, encoded.indices, encoded.errors)
+        try:
+            encoded = self.encode(items, modality, strict=strict, on_done=on_done)
+        except Interrupted as stop:
+            raise Interrupted(self._bound(cast("SpaceRows", stop.done))) from None
+        return self._bound(encoded)
 
     def encode(
         self,
@@ -149,20 +151,19 @@ class Embedder:
         """Makes the rows of every space, unbound; arguments and errors are those of `embed`."""
         listed = self._listed(items)
         recognised, failures = self._recognise(listed, modality)
-        encoded = self.engine.encode(recognised, self._encoders, on_done)
-        failures = sorted([*failures, *encoded.failures], key=lambda failure: failure.index)
-        if strict and failures:
+        try:
+            found = self._by_space(
+                self.engine.encode(recognised, self._encoders, on_done), failures
+            )
+        except Interrupted as stop:
+            raise Interrupted(self._by_space(cast("Encoded", stop.done), failures)) from None
+        if strict and found.errors:
             raise ItemError(
                 f"every one of {len(listed)} items as a row",
-                found=[f"item {f.index}, {f.stage}: {f.reason}" for f in failures],
+                found=[f"item {f.index}, {f.stage}: {f.reason}" for f in found.errors],
                 next_step="mend or leave out these items, or do without strict",
             )
-        present = {m: indices for m, indices in encoded.indices.items() if indices}
-        return SpaceRows(
-            rows={m: self._rows_by_space(m, encoded.rows) for m in present},
-            indices=present,
-            errors=tuple(failures),
-        )
+        return found
 
     def windows(
         self, item: object, modality: str | None = None, *, seconds: int | float = 10
@@ -262,6 +263,20 @@ class Embedder:
         cards = [self.spaces[name] for name in dict.fromkeys(named) if name in self.spaces]
         return [card.encoders[modality] for card in cards if modality in card.encoders]
 
+    def _by_space(self, encoded: Encoded, failures: Sequence[ItemFailure]) -> SpaceRows:
+        """Rows by space, with the failures of before and those of the engine."""
+        present = {m: indices for m, indices in encoded.indices.items() if indices}
+        return SpaceRows(
+            rows={m: self._rows_by_space(m, encoded.rows) for m in present},
+            indices=present,
+            errors=tuple(sorted([*failures, *encoded.failures], key=lambda one: one.index)),
+        )
+
+    def _bound(self, encoded: SpaceRows) -> Embeddings:
+        with torch.no_grad():
+            bound = {m: self.binder(m, rows) for m, rows in encoded.rows.items()}
+        return self._gather(bound, encoded.indices, encoded.errors)
+
     def _rows_by_space(self, modality: str, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
             name: rows[card.encoders[modality].key]
@@ -299,6 +314,8 @@ def load(
     size: Size = "full",
     weights: Weights = "official",
     long: Long | None = None,
+    memory: str | int | None = "auto",
+    processes: bool = False,
     commercial_only: bool = False,
     without: Sequence[str] = (),
     engine: Engine | None = None,
@@ -308,11 +325,13 @@ def load(
 
     Args:
         name: a recipe (`omnibind recipes`) or the folder of a bound checkpoint.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ..., or several with commas between.
         size: `tiny` for tests: the same networks at toy width, with random weights.
         weights: `official`, or `random` for benchmarks without checkpoints.
         long: what becomes of media longer than an encoder's clip: `windows` spread over all of
             it (the default), or what its authors do, `official`. See `omnibind.specs.Long`.
+        memory: bytes that weights may take on a device, such as "24GiB" (see `Engine`).
+        processes: whether items are prepared in processes of their own (see `Engine`).
         commercial_only: only spaces whose licence permits commercial use; unclear counts as no.
         without: names of spaces to leave out.
         engine: one of your own; by default the process's shared one.
@@ -328,7 +347,12 @@ def load(
     checkpoint = _checkpoint(name, known, size, weights)
     spaces = _spaces(checkpoint.recipe, known, commercial_only=commercial_only, without=without)
     engine = engine or shared_engine(
-        device=device, size=size, weights=weights, long=long or "windows"
+        device=device,
+        size=size,
+        weights=weights,
+        long=long or "windows",
+        memory=memory,
+        processes=processes,
     )
     _same_long(long, engine, spaces)
     binder = checkpoint.binder(space.name for space in spaces)

@@ -15,7 +15,9 @@ from omnibind.cli.options import (
     Device,
     Loading,
     LongMedia,
+    Memory,
     ModelSize,
+    Processes,
     RecipeName,
     WeightsKind,
     Without,
@@ -53,6 +55,8 @@ def embed(
     commercial_only: CommercialOnly = False,
     without: Without = None,
     device: Device = "auto",
+    memory: Memory = "auto",
+    processes: Processes = False,
     part_items: Annotated[
         int, typer.Option("--part-items", min=1, help="Items that a kill can cost at most.")
     ] = 256,
@@ -87,7 +91,7 @@ def embed(
         commercial_only=commercial_only,
         without=tuple(without or ()),
     )
-    model = loading.model(device)
+    model = loading.model(device, memory=memory, processes=processes)
     try:
         with progress("embedding", len(listing.sources)) as advance:
             summary = embed_table(
@@ -101,7 +105,7 @@ def embed(
                 on_done=advance,
             )
     except KeyboardInterrupt:
-        talk(f"stopped; the finished parts are kept in {out}.parts: run it again to go on")
+        talk(f"stopped; the rows so far are kept in {out}.parts: run it again to go on")
         raise
     _print(summary, as_json=as_json)
     if summary.failures:

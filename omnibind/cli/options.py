@@ -25,7 +25,9 @@ __all__ = [
     "Help",
     "Loading",
     "LongMedia",
+    "Memory",
     "ModelSize",
+    "Processes",
     "RecipeName",
     "WeightsKind",
     "Without",
@@ -61,7 +63,16 @@ LongMedia = Annotated[
     Long,
     typer.Option("--long", help="Media longer than a clip: windows of all, or as their authors."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...; several with commas.")
+]
+Memory = Annotated[
+    str, typer.Option("--memory", help="What weights may take on a device: auto, or e.g. 24GiB.")
+]
+Processes = Annotated[
+    bool,
+    typer.Option("--processes", help="Read items in processes: one that crashes is a bad item."),
+]
 CommercialOnly = Annotated[
     bool, typer.Option("--commercial-only", help="Only spaces whose licence permits it.")
 ]
@@ -81,8 +92,10 @@ class Loading:
     commercial_only: bool = False
     without: tuple[str, ...] = ()
 
-    def model(self, device: str = "auto") -> Embedder:
-        """Loads it."""
+    def model(
+        self, device: str = "auto", *, memory: str = "auto", processes: bool = False
+    ) -> Embedder:
+        """Loads it; the arguments change how rows are made, and not what they are."""
         import omnibind
 
         return omnibind.load(
@@ -91,6 +104,8 @@ class Loading:
             size=self.size,
             weights=self.weights,
             long=self.long,
+            memory=memory,
+            processes=processes,
             commercial_only=self.commercial_only,
             without=self.without,
         )

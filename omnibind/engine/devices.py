@@ -19,13 +19,14 @@ def pick(device: str | Sequence[str]) -> tuple[torch.device, ...]:
     """The devices that were asked for.
 
     Args:
-        device: `auto` takes all GPUs, else the CPU; a name, or several. A CPU that is named twice
+        device: `auto` takes all GPUs, else the CPU; a name, or several, in a list or
+            with commas between. A CPU that is named twice
             is two devices, for tests.
 
     Raises:
         SetupError: one that is not there.
     """
-    names = [device] if isinstance(device, str) else list(device)
+    names = [n.strip() for n in device.split(",")] if isinstance(device, str) else list(device)
     if names == ["auto"]:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         names = [f"cuda:{number}" for number in range(count)] or ["cpu"]

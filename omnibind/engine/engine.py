@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import zip_longest
 
 import torch
@@ -173,7 +173,7 @@ class Engine:
             residency = Residency(
                 device,
                 budget=budget_of(memory, device),
-                build=self.networks.build,
+                build=partial(self.networks.build, runs_on=device),
                 size_of=self._size_of,
             )
             several = device.type == "cpu" and len(self.devices) > 1

@@ -43,10 +43,15 @@ class Networks:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
 
-    def build(self, spec: EncoderSpec, device: torch.device) -> nn.Module:
-        """An encoder with its weights, on a device."""
+    def build(self, spec: EncoderSpec, device: torch.device, *, runs_on: torch.device) -> nn.Module:
+        """An encoder with its weights on a device, in the numbers for the one it will run on."""
         module = build_encoder(
-            spec, size=self.size, weights=self.weights, seed=self.seed, device=device
+            spec,
+            size=self.size,
+            weights=self.weights,
+            seed=self.seed,
+            device=device,
+            runs_on=runs_on,
         )
         self._set_long(spec, module)
         return module

@@ -38,7 +38,7 @@ class Residency:
             encoder that is larger goes through the device layer by layer.
         build: gives a network in eval mode on a device. Its numbers are to be those for `device`
             wherever it is built: what is larger than the budget is built on the host.
-        size_of: bytes of a network, without building it.
+        size_of: bytes of a network, without building it; not asked without a budget.
         separate: the device has a memory of its own; by default, all but CPUs have. With True a
             CPU goes the accelerators' way.
 
@@ -152,7 +152,8 @@ class Residency:
 
     def _resident(self, spec: EncoderSpec) -> Resident:
         if spec.key not in self._known:
-            made = Resident(spec, self.size_of(spec), self.budget, self.build, self.copies)
+            size = 0 if self.budget is None else self.size_of(spec)
+            made = Resident(spec, size, self.budget, self.build, self.copies)
             with self._changed:
                 self.moved[spec.key] = self._known.setdefault(spec.key, made).moved
         return self._known[spec.key]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from omnibind.embedder import Embedder
-from omnibind.engine import Item, recognise
+from omnibind.embedder import Embedder, Embeddings
+from omnibind.engine import Interrupted, Item, recognise
 from omnibind.errors import ItemError, MediaError
 from omnibind.search.binding import binding_of
 from omnibind.search.job import Failed, Job, Part
@@ -72,6 +72,7 @@ def embed_table(
     Raises:
         SetupError: `out` is no table, was made by another binding, or is being written.
         ItemError: only when strict; what was done before is kept.
+        Interrupted: Ctrl-C; the rows so far are kept.
     """
     facts = Facts(binding=binding_of(model), loaded_as=loaded_as or {})
     with Job(out, facts, overwrite) as job:
@@ -80,8 +81,10 @@ def embed_table(
         added, failures = 0, list[Failed]()
         degraded: dict[str, None] = {}
         for start in range(0, len(due), part_items):
-            part = _embed(model, due[start : start + part_items], on_done)
+            part, stop = _embed(model, due[start : start + part_items], on_done)
             job.add(part)
+            if stop is not None:
+                raise stop
             added += len(part.sources)
             failures += part.failures
             degraded |= dict.fromkeys(part.degraded)
@@ -98,8 +101,10 @@ def embed_table(
     )
 
 
-def _embed(model: Embedder, sources: Sequence[Source], on_done: OnDone | None) -> Part:
-    """The rows of one part: one call of the model for each modality in it."""
+def _embed(
+    model: Embedder, sources: Sequence[Source], on_done: OnDone | None
+) -> tuple[Part, Interrupted | None]:
+    """The rows of one part: one call of the model for each modality in it, until Ctrl-C."""
 
     def one_done(_: Item) -> None:
         _call(on_done, 1)
@@ -109,9 +114,13 @@ def _embed(model: Embedder, sources: Sequence[Source], on_done: OnDone | None) -
     _call(on_done, len(failures))
     made: dict[int, tuple[Any, Mapping[str, float]]] = {}
     degraded: dict[str, None] = {}
+    stop: Interrupted | None = None
     for modality in dict.fromkeys(found for found in read_as if isinstance(found, str)):
         where = [at for at, found in enumerate(read_as) if found == modality]
-        found = model.embed([sources[at].given for at in where], modality, on_done=one_done)
+        try:
+            found = model.embed([sources[at].given for at in where], modality, on_done=one_done)
+        except Interrupted as interrupted:
+            stop, found = interrupted, cast("Embeddings", interrupted.done)
         rows = found.rows.detach().numpy()
         for index, row, weights in zip(found.indices, rows, found.weights, strict=True):
             made[where[index]] = row, weights
@@ -120,9 +129,11 @@ def _embed(model: Embedder, sources: Sequence[Source], on_done: OnDone | None) -
             for error in found.errors
         ]
         degraded |= dict.fromkeys(found.degraded)
+        if stop is not None:
+            break
     order = sorted(made)
     empty = np.empty((0, model.recipe.joint_dim), np.float32)
-    return Part(
+    part = Part(
         sources=[sources[at] for at in order],
         modalities=[str(read_as[at]) for at in order],
         rows=np.stack([made[at][0] for at in order]) if order else empty,
@@ -130,6 +141,7 @@ def _embed(model: Embedder, sources: Sequence[Source], on_done: OnDone | None) -
         failures=failures,
         degraded=tuple(degraded),
     )
+    return part, stop
 
 
 def _modality(model: Embedder, source: Source) -> str | Failed:

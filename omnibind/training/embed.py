@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnibind.engine import Engine, Item
+from omnibind.engine import Encoded, Engine, Interrupted, Item
 from omnibind.errors import PoolError
 from omnibind.specs import EncoderSpec, Modality
 from omnibind.store import Column, Entry, Writer, column_of, unusable
@@ -141,6 +141,7 @@ class _Run:
     listed: int
     added: int = 0
     duplicates: int = 0
+    stop: Interrupted | None = None
     columns: dict[str, Column] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -180,6 +181,7 @@ class _Run:
                 advance(0, left)
                 made = self._encode(list(fresh.values()), self.specs, advance)
                 self._write(*made)
+                self._stop_if_asked()
         if self.added:
             self.writer.merge(name)
         return np.concatenate([np.flatnonzero(seen), np.arange(before, self._count())])
@@ -221,6 +223,7 @@ class _Run:
                 items, rows = self._encode(due, {key: self.specs[key]}, advance)
                 if items:
                     self.writer.fill(name, column, [item.id for item in items], rows[key])
+                self._stop_if_asked()
 
     def _encode(
         self, batch: list[ReadItem], specs: Specs, advance: Advance
@@ -231,7 +234,10 @@ class _Run:
             Item(index=at, source=item.given, modality=self.modality)
             for at, item in enumerate(batch)
         ]
-        encoded = self.engine.encode(items, {name: list(specs.values())}, _by_one(advance))
+        try:
+            encoded = self.engine.encode(items, {name: list(specs.values())}, _by_one(advance))
+        except Interrupted as stop:
+            self.stop, encoded = stop, cast("Encoded", stop.done)
         for failure in encoded.failures:
             self._failed(batch[failure.index], failure.stage, failure.reason)
         rows = {key: encoded.rows[key] for key in specs}
@@ -242,6 +248,11 @@ class _Run:
         good = torch.nonzero(~bad).flatten()
         chosen = [batch[indices[at]] for at in good.tolist()]
         return chosen, {key: made[good] for key, made in rows.items()}
+
+    def _stop_if_asked(self) -> None:
+        """After Ctrl-C, once the rows so far are in the store."""
+        if self.stop is not None:
+            raise self.stop
 
     def _write(self, items: list[ReadItem], rows: Mapping[str, Tensor]) -> None:
         entries = [Entry(id=i.id, source=i.source, metadata=i.metadata) for i in items]
