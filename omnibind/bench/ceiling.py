@@ -141,7 +141,7 @@ def _matrix(side: int, device: torch.device) -> Tensor:
 
 def _copies(device: torch.device, copied: int, runs: int) -> dict[str, Spread]:
     def rate(source: Tensor, target: Tensor) -> Spread:
-        return _rate(lambda: target.copy_(source, non_blocking=True), copied, device, runs)
+        return _rate(lambda: target.copy_(source, non_blocking=True), float(copied), device, runs)
 
     host = torch.ones(copied, dtype=torch.uint8)
     found = {"host to host": rate(host, torch.empty_like(host))}
