@@ -39,6 +39,9 @@ class Stages:
             self.forward + other.forward,
         )
 
+    def __mul__(self, factor: float) -> Stages:
+        return Stages(self.decode * factor, self.preprocess * factor, self.forward * factor)
+
 
 def loop(
     modality: Modality, sources: Sequence[Path | str], cards: Cards, networks: Networks, batch: int

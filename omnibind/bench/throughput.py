@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from omnibind.bench.hardware import cores
 from omnibind.bench.media import Media
 from omnibind.bench.naive import Naive
 from omnibind.bench.setting import Cards, Networks, Setting, cards_of
-from omnibind.bench.timing import Spread, in_turns, seconds_of
+from omnibind.bench.timing import Spread
 from omnibind.embedder import Embedder
 from omnibind.errors import ItemFailure, SetupError
 from omnibind.plugins import Registry
@@ -26,6 +27,8 @@ __all__ = ["ALL", "Figure", "measure"]
 
 ALL = "all"
 """What the figure of all modalities in one call is named."""
+LOOPED = 2
+"""Batches of each modality that the plain loop runs over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class Figure:
         seconds: wall, of the engine, from files to joint rows.
         naive: the same of the published code's way; None where it was not asked for.
         ratio: naive over engine, turn by turn.
+        work: the same of processor seconds: what the engine saves, without what it does side by
+            side. An accelerator's work is not in it.
         difference: largest |d| of a joint row's number between the two.
         flops: floating-point operations an item, each network once.
         share: of the ceiling: operations a second over the rate of the large product.
@@ -47,7 +52,7 @@ class Figure:
             decoded once by all cores; on a CPU one after the other, else side by side.
         prediction: seconds if the stages, measured one after another in a plain loop, kept all
             cores busy; on an accelerator, if the CPU's stages ran beside the forwards.
-        stages: seconds of that loop, one thread of torch's number for the forwards.
+        stages: seconds of that loop, which runs over a few batches; scaled to all items.
     """
 
     setting: Setting
@@ -57,6 +62,7 @@ class Figure:
     seconds: Spread
     naive: Spread | None
     ratio: Spread | None
+    work: Spread | None
     difference: float | None
     flops: float
     share: float
@@ -78,12 +84,13 @@ def measure(
     naive: bool = False,
     runs: int = 3,
     known: Registry | None = None,
-    on_done: Callable[[Figure], None] | None = None,
+    on_turn: Callable[[int], None] = lambda turn: None,
 ) -> tuple[Figure, ...]:
-    """Measures each modality, then all of them in one call where there are several.
+    """Measures each modality, and all of them in one call where there are several.
 
-    Networks are built and have run once before anything is timed, and no row is kept. Engine and
-    naive take turns in one process.
+    Networks are built and have run once before anything is timed, and no row is kept. In every
+    turn the engine, the naive way and the plain loop run once, so that other work on the machine
+    hits all of them alike.
 
     Args:
         setting: what is measured.
@@ -92,112 +99,108 @@ def measure(
         naive: measure the published code's way too.
         runs: of each.
         known: a registry of your own; by default the installed plugins.
-        on_done: called with each figure once it is there.
+        on_turn: called with the number of each turn that is done.
 
     Raises:
         SetupError: an item fails: a rate of items that are not encoded means nothing.
         UnknownNameError, RecipeError: modalities that the recipe does not have.
     """
-    bench = _Bench(setting, media, ceiling, runs, known)
+    bench = _Bench(setting, media, ceiling, known)
     try:
-        return bench.figures(naive=naive, on_done=on_done)
+        return tuple(bench.measure(runs, naive=naive, on_turn=on_turn))
     finally:
         bench.model.engine.close()
 
 
 @dataclass
-class _Measured:
-    """One modality before it is put beside its ceiling."""
+class _Turns:
+    """One modality, or all of them: what each turn gave.
+
+    Attributes:
+        seconds, work: wall and processor seconds of the engine.
+        naive, naive_work: the same of the naive way.
+        stages: of the plain loop.
+    """
 
     items: int
-    seconds: list[float]
+    flops: float
+    seconds: list[float] = field(default_factory=list[float])
+    work: list[float] = field(default_factory=list[float])
     naive: list[float] = field(default_factory=list[float])
+    naive_work: list[float] = field(default_factory=list[float])
+    stages: list[Stages] = field(default_factory=list[Stages])
     difference: float | None = None
-    flops: float = 0.0
-    stages: Stages = field(default_factory=Stages)
 
 
 class _Bench:
     """A model, its plain counterparts, and what they are measured with."""
 
     def __init__(
-        self,
-        setting: Setting,
-        media: Media,
-        ceiling: Ceiling,
-        runs: int,
-        known: Registry | None,
+        self, setting: Setting, media: Media, ceiling: Ceiling, known: Registry | None
     ) -> None:
-        self.setting, self.media, self.ceiling, self.runs = setting, media, ceiling, runs
+        self.setting, self.media, self.ceiling = setting, media, ceiling
         self.model = setting.model(known)
         self.device = self.model.engine.device
         self.networks = Networks(setting, self.device)
+        self.naive = Naive(self.model, self.networks, setting.batch)
         self.cards: Cards = cards_of(self.model, list(media))
+        self.turns = {modality: self._turns(modality) for modality in media}
 
-    def figures(
-        self, *, naive: bool, on_done: Callable[[Figure], None] | None
-    ) -> tuple[Figure, ...]:
+    def measure(self, runs: int, *, naive: bool, on_turn: Callable[[int], None]) -> list[Figure]:
         self._warm()
-        measured: dict[str, _Measured] = {}
-        found: list[Figure] = []
-        for modality in self.media:
-            measured[modality] = self._one(modality, naive=naive)
-            found.append(self._figure(modality, measured[modality]))
-            if on_done:
-                on_done(found[-1])
-        if len(self.media) > 1:
-            found.append(self._figure(ALL, self._all(measured)))
-            if on_done:
-                on_done(found[-1])
-        return tuple(found)
+        whole = _Turns(
+            items=sum(one.items for one in self.turns.values()),
+            flops=sum(one.flops for one in self.turns.values()),
+        )
+        for turn in range(runs):
+            for modality, one in self.turns.items():
+                self._turn(modality, one, naive=naive)
+            if len(self.turns) > 1:
+                self._turn_of_all(whole, naive=naive)
+            on_turn(turn + 1)
+        figures = [self._figure(modality, one) for modality, one in self.turns.items()]
+        return [*figures, self._figure(ALL, whole)] if len(figures) > 1 else figures
+
+    def _turns(self, modality: str) -> _Turns:
+        sources, card = self.media[modality], self.model.known.modality(modality)
+        flops = per_item(card, self.cards, self.networks, sources)
+        return _Turns(items=len(sources), flops=flops * len(sources))
 
     def _warm(self) -> None:
         """One small call of everything on a CPU, one of a whole batch where kernels are chosen."""
         few = 2 if self.device.type == "cpu" else self.setting.batch
         for modality, sources in self.media.items():
             embedded(self.model, sources[:few], modality)
-            loop(self.model.known.modality(modality), sources[:few], self.cards, self.networks, few)
+            self.naive.embed(modality, sources[:few])
 
-    def _one(self, modality: str, *, naive: bool) -> _Measured:
+    def _turn(self, modality: str, one: _Turns, *, naive: bool) -> None:
+        """The engine, the naive way and the plain loop, each once."""
         sources, card = self.media[modality], self.model.known.modality(modality)
-        kept: dict[str, Tensor] = {}
-        way = Naive(self.model, self.networks, self.setting.batch)
-        runs = [_kept(kept, "engine", partial(embedded, self.model, sources, modality))]
+        with _clocks(one.seconds, one.work):
+            rows = embedded(self.model, sources, modality)
         if naive:
-            runs.append(_kept(kept, "naive", partial(way.embed, modality, sources)))
-        columns = in_turns(self.runs, *runs)
-        _, stages = loop(card, sources, self.cards, self.networks, self.setting.batch)
-        return _Measured(
-            items=len(sources),
-            seconds=columns[0],
-            naive=columns[1] if naive else [],
-            difference=_largest(kept["engine"], kept["naive"]) if naive else None,
-            flops=per_item(card, self.cards, self.networks, sources) * len(sources),
-            stages=stages,
-        )
+            with _clocks(one.naive, one.naive_work):
+                same = self.naive.embed(modality, sources)
+            one.difference = max(one.difference or 0.0, float((rows - same).abs().max()))
+        few = sources[: LOOPED * self.setting.batch]
+        _, stages = loop(card, few, self.cards, self.networks, self.setting.batch)
+        one.stages.append(stages * (len(sources) / len(few)))
 
-    def _all(self, measured: Mapping[str, _Measured]) -> _Measured:
-        """The engine takes all in one call; the naive way, one after another, is the sum."""
-        every = list(measured.values())
-        sources = [source for listed in self.media.values() for source in listed]
-        run = partial(embedded, self.model, sources, None)
-        (seconds,) = in_turns(self.runs, lambda: seconds_of(run))
-        differences = [one.difference for one in every if one.difference is not None]
-        return _Measured(
-            items=len(sources),
-            seconds=seconds,
-            naive=[sum(turn) for turn in zip(*(one.naive for one in every), strict=True)],
-            difference=max(differences, default=None),
-            flops=sum(one.flops for one in every),
-            stages=sum((one.stages for one in every), Stages()),
-        )
+    def _turn_of_all(self, whole: _Turns, *, naive: bool) -> None:
+        """The engine takes all in one call; everything that goes one after another adds up."""
+        with _clocks(whole.seconds, whole.work):
+            embedded(self.model, [source for every in self.media.values() for source in every])
+        every = list(self.turns.values())
+        whole.stages.append(sum((one.stages[-1] for one in every), Stages()))
+        if naive:
+            whole.naive.append(sum(one.naive[-1] for one in every))
+            whole.naive_work.append(sum(one.naive_work[-1] for one in every))
+            whole.difference = max(one.difference or 0.0 for one in every)
 
-    def _figure(self, modality: str, one: _Measured) -> Figure:
-        seconds = Spread.of(one.seconds)
-        dtype = "float32"
-        pairs = zip(one.naive, one.seconds, strict=True) if one.naive else ()
-        ratios = [naive / engine for naive, engine in pairs]
+    def _figure(self, modality: str, one: _Turns) -> Figure:
+        seconds, dtype = Spread.of(one.seconds), "float32"
         arithmetic = one.flops / self.ceiling.product(dtype)
+        stages = sorted(one.stages, key=lambda turn: turn.total)[len(one.stages) // 2]
         return Figure(
             setting=self.setting,
             dtype=dtype,
@@ -205,13 +208,14 @@ class _Bench:
             items=one.items,
             seconds=seconds,
             naive=Spread.of(one.naive) if one.naive else None,
-            ratio=Spread.of(ratios) if ratios else None,
+            ratio=_ratio(one.naive, one.seconds),
+            work=_ratio(one.naive_work, one.work),
             difference=one.difference,
             flops=one.flops / one.items,
             share=arithmetic / seconds.median,
-            floor=self._together(one.stages.decode / cores(), arithmetic),
-            prediction=self._predicted(one.stages),
-            stages=one.stages,
+            floor=self._together(stages.decode / cores(), arithmetic),
+            prediction=self._predicted(stages),
+            stages=stages,
         )
 
     def _predicted(self, stages: Stages) -> float:
@@ -226,7 +230,7 @@ class _Bench:
         return prepared + encoded if self.device.type == "cpu" else max(prepared, encoded)
 
 
-def embedded(model: Embedder, sources: Sequence[Path | str], modality: str | None) -> Tensor:
+def embedded(model: Embedder, sources: Sequence[Path | str], modality: str | None = None) -> Tensor:
     """Joint rows of all items.
 
     Raises:
@@ -248,17 +252,15 @@ def failed(failures: Sequence[ItemFailure]) -> SetupError:
     )
 
 
-def _kept(kept: dict[str, Tensor], name: str, run: Callable[[], Tensor]) -> Callable[[], float]:
-    """Times a run and keeps its rows."""
-
-    def timed() -> float:
-        rows: list[Tensor] = []
-        seconds = seconds_of(lambda: rows.append(run()))
-        kept[name] = rows[0]
-        return seconds
-
-    return timed
+def _ratio(above: Sequence[float], below: Sequence[float]) -> Spread | None:
+    """Turn by turn; None where the first was not measured."""
+    return Spread.of(a / b for a, b in zip(above, below, strict=True)) if above else None
 
 
-def _largest(a: Tensor, b: Tensor) -> float:
-    return float((a.cpu() - b.cpu()).abs().max())
+@contextmanager
+def _clocks(wall: list[float], work: list[float]) -> Generator[None]:
+    """Adds the wall and the processor seconds of what is done meanwhile."""
+    began, worked = time.perf_counter(), time.process_time()
+    yield
+    wall.append(time.perf_counter() - began)
+    work.append(time.process_time() - worked)

@@ -72,7 +72,7 @@ def engine(
                 limit,
                 naive=naive,
                 runs=runs,
-                on_done=lambda one: talk(f"{one.setting.recipe} {one.modality} measured"),
+                on_turn=lambda turn, name=recipe: talk(f"{name}: turn {turn} of {runs}"),
             )
         ]
     if written({"ceiling": limit, "figures": found}, out, as_json):
@@ -87,6 +87,7 @@ def engine(
             ">items/s",
             ">naive",
             ">ratio",
+            ">of work",
             ">max |d|",
             ">predicted",
             ">floor",
@@ -103,6 +104,7 @@ def engine(
                 f"{one.rate:.1f}",
                 shown(one.naive),
                 shown(one.ratio),
+                shown(one.work),
                 "-" if one.difference is None else f"{one.difference:.1e}",
                 f"{one.prediction:.2f}",
                 f"{one.floor:.2f}",
