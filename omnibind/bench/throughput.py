@@ -144,10 +144,11 @@ class _Bench:
         self.networks = Networks(setting, self.device)
         self.naive = Naive(self.model, self.networks, setting.batch)
         self.cards: Cards = cards_of(self.model, list(media))
-        self.turns = {modality: self._turns(modality) for modality in media}
+        self.turns: dict[str, _Turns] = {}
 
     def measure(self, runs: int, *, naive: bool, on_turn: Callable[[int], None]) -> list[Figure]:
         self._warm()
+        self.turns = {modality: self._turns(modality) for modality in self.media}
         whole = _Turns(
             items=sum(one.items for one in self.turns.values()),
             flops=sum(one.flops for one in self.turns.values()),
