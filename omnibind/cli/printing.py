@@ -9,14 +9,19 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["number", "print_json", "print_rich", "print_table", "progress", "talk"]
+__all__ = ["json_text", "number", "print_json", "print_rich", "print_table", "progress", "talk"]
 
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout; cards and other dataclasses become objects."""
+    print(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """The same as text."""
     import json
 
-    print(json.dumps(document, indent=1, allow_nan=False, default=_plain))
+    return json.dumps(document, indent=1, allow_nan=False, default=_plain)
 
 
 def talk(text: str) -> None:

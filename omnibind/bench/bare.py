@@ -1,0 +1,87 @@
+"""The same work without an engine: a plain loop, one item and one batch after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from omnibind.bench.setting import Cards, Networks
+from omnibind.specs import Encoder, Modality, resolve
+
+__all__ = ["Stages", "chunks", "forward", "loop"]
+
+Sample = dict[str, Tensor]
+
+
+@dataclass
+class Stages:
+    """Wall seconds of the stages of a loop that does one thing at a time."""
+
+    decode: float = 0.0
+    preprocess: float = 0.0
+    forward: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.decode + self.preprocess + self.forward
+
+    def __add__(self, other: Stages) -> Stages:
+        return Stages(
+            self.decode + other.decode,
+            self.preprocess + other.preprocess,
+            self.forward + other.forward,
+        )
+
+    def __mul__(self, factor: float) -> Stages:
+        return Stages(self.decode * factor, self.preprocess * factor, self.forward * factor)
+
+
+def loop(
+    modality: Modality, sources: Sequence[Path | str], cards: Cards, networks: Networks, batch: int
+) -> tuple[dict[str, Tensor], Stages]:
+    """Decodes each item once and runs each network once an item, `batch` items at a time.
+
+    Returns:
+        encoder key -> rows `[item, dim]` on the CPU, and the seconds of each stage.
+    """
+    load, stages = resolve(modality.load), Stages()
+    encoders = {key: networks.get(card) for key, card in cards[modality.name].items()}
+    rows: dict[str, list[Tensor]] = {key: [] for key in encoders}
+    for chunk in chunks(sources, batch):
+        began = time.perf_counter()
+        media = [load(source) for source in chunk]
+        stages.decode += time.perf_counter() - began
+        for key, encoder in encoders.items():
+            began = time.perf_counter()
+            samples = [encoder.preprocess(one) for one in media]
+            done = time.perf_counter()
+            rows[key].append(forward(encoder, samples, networks.device))
+            stages.preprocess += done - began
+            stages.forward += time.perf_counter() - done
+    return {key: torch.cat(every) for key, every in rows.items()}, stages
+
+
+def forward(encoder: Encoder, samples: Sequence[Sample], device: torch.device) -> Tensor:
+    """Rows of one batch, `[item, dim]`, on the CPU in float32."""
+    collate = cast(
+        "Callable[[list[Sample]], Mapping[str, Tensor]]", getattr(encoder, "collate", _stack)
+    )
+    batch = {name: tensor.to(device) for name, tensor in collate(list(samples)).items()}
+    with torch.inference_mode():
+        return encoder(batch).float().cpu()
+
+
+def chunks(sources: Sequence[Path | str], size: int) -> list[Sequence[Path | str]]:
+    """Consecutive parts of at most `size` items."""
+    return [sources[start : start + size] for start in range(0, len(sources), size)]
+
+
+def _stack(samples: list[Sample]) -> Sample:
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

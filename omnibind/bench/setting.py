@@ -1,0 +1,132 @@
+"""What is measured: a recipe at a size on a device, and the networks that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+import omnibind
+from omnibind.embedder import Embedder
+from omnibind.engine import Engine
+from omnibind.errors import RecipeError, UnknownNameError
+from omnibind.plugins import Registry, registry
+from omnibind.specs import Encoder, EncoderSpec, Size, SpaceSpec
+from omnibind.weights import build_encoder
+from omnibind.weights.build import Weights
+
+__all__ = ["Networks", "Setting", "cards_of", "picked", "spaces_of"]
+
+Cards = Mapping[str, Mapping[str, EncoderSpec]]
+"""Modality -> encoder key -> card: what the engine runs, each network once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One way of running a recipe; see `omnibind.load` and `omnibind.engine.Engine`.
+
+    Attributes:
+        batch: items that an encoder sees at once.
+        workers: threads that decode and preprocess; None leaves it to the engine.
+    """
+
+    recipe: str
+    size: Size = "full"
+    weights: Weights = "official"
+    device: str = "auto"
+    batch: int = 32
+    workers: int | None = None
+    seed: int = 0
+
+    def model(self, known: Registry | None = None) -> Embedder:
+        """An embedder with an engine of its own that keeps no rows."""
+        engine = Engine(
+            device=self.device,
+            size=self.size,
+            weights=self.weights,
+            seed=self.seed,
+            workers=self.workers,
+            batch_size=self.batch,
+            cache=None,
+        )
+        return omnibind.load(
+            self.recipe,
+            size=self.size,
+            weights=self.weights,
+            engine=engine,
+            known=known or registry(),
+        )
+
+
+@dataclass
+class Networks:
+    """Encoders of a benchmark's own, float32, built as the engine's are: the same weights.
+
+    Attributes:
+        setting: size, weights and seed.
+        device: where they live.
+    """
+
+    setting: Setting
+    device: torch.device
+    _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+
+    def get(self, spec: EncoderSpec) -> Encoder:
+        """The encoder of a card; built at first use."""
+        if spec.key not in self._built:
+            module = build_encoder(
+                spec,
+                size=self.setting.size,
+                weights=self.setting.weights,
+                seed=self.setting.seed,
+                device=self.device,
+                dtype=torch.float32,
+            )
+            if spec.long:
+                cast("Any", module).long = "windows"  # the engine's default
+            self._built[spec.key] = module
+        return cast("Encoder", self._built[spec.key])
+
+
+def picked(device: str) -> str:
+    """The device that an engine takes."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def spaces_of(model: Embedder, modality: str) -> list[SpaceSpec]:
+    """The installed spaces that make joint rows of a modality, each once.
+
+    Raises:
+        UnknownNameError: a modality that the recipe has no slots for.
+        RecipeError: none of its spaces is installed.
+    """
+    recipe = model.recipe
+    if modality not in recipe.slots:
+        raise UnknownNameError(
+            f"modality of the recipe {recipe.name!r}",
+            modality,
+            recipe.slots,
+            next_step="choose one of these with --modality",
+        )
+    named = [part for slot in recipe.slots[modality] for part in slot.parts]
+    named += recipe.router_inputs.get(modality, ())
+    here = [model.spaces[name] for name in dict.fromkeys(named) if name in model.spaces]
+    reading = [space for space in here if modality in space.encoders]
+    if not reading:
+        raise RecipeError(
+            f"encoders of {modality!r} for the recipe {recipe.name!r}",
+            found=f"none of {', '.join(dict.fromkeys(named))} is installed",
+            next_step="install one of them, or measure another modality",
+        )
+    return reading
+
+
+def cards_of(model: Embedder, modalities: Sequence[str]) -> dict[str, dict[str, EncoderSpec]]:
+    """The encoders that modalities need; a network that spaces share is there once."""
+    cards = {m: [space.encoders[m] for space in spaces_of(model, m)] for m in modalities}
+    return {m: {card.key: card for card in every} for m, every in cards.items()}

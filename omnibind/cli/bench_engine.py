@@ -1,0 +1,255 @@
+"""`omnibind bench engine|threads|overhead|ceiling`: how fast items become rows, and could."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omnibind.cli.bench_options import (
+    Batch,
+    Batches,
+    Items,
+    MediaFolder,
+    Modalities,
+    OneRecipe,
+    Out,
+    Recipes,
+    Runs,
+    Workers,
+    made_media,
+    shown,
+    written,
+)
+from omnibind.cli.options import AsJson, Device, ModelSize, WeightsKind
+from omnibind.cli.printing import number, print_table, talk
+
+if TYPE_CHECKING:
+    from omnibind.bench.ceiling import Ceiling
+
+__all__ = ["ceiling", "engine", "overhead", "threads"]
+
+
+def engine(
+    recipes: Recipes = None,
+    modalities: Modalities = None,
+    items: Items = None,
+    batches: Batches = None,
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    workers: Workers = None,
+    media: MediaFolder = None,
+    naive: Annotated[
+        bool, typer.Option("--naive", help="Measure the published code's way too.")
+    ] = False,
+    runs: Runs = 3,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time items from files to joint rows, beside what the device could do."""
+    from omnibind.bench import ceiling as ceiling_bench
+    from omnibind.bench import throughput
+    from omnibind.bench.setting import Setting, picked
+
+    limit = ceiling_bench.measure(picked(device))
+    with made_media(modalities, items, media) as made:
+        found = [
+            figure
+            for recipe, batch in product(recipes or ["starter"], batches or [32])
+            for figure in throughput.measure(
+                Setting(
+                    recipe=recipe,
+                    size=size,
+                    weights=weights,
+                    device=device,
+                    batch=batch,
+                    workers=workers,
+                ),
+                made,
+                limit,
+                naive=naive,
+                runs=runs,
+                on_turn=lambda turn, name=recipe: talk(f"{name}: turn {turn} of {runs}"),
+            )
+        ]
+    if written({"ceiling": limit, "figures": found}, out, as_json):
+        return
+    print_table(
+        [
+            "recipe",
+            "modality",
+            ">items",
+            ">batch",
+            ">seconds",
+            ">items/s",
+            ">naive",
+            ">ratio",
+            ">of work",
+            ">max |d|",
+            ">predicted",
+            ">floor",
+            ">FLOP an item",
+            ">of ceiling",
+        ],
+        [
+            (
+                one.setting.recipe,
+                one.modality,
+                one.items,
+                one.setting.batch,
+                shown(one.seconds),
+                f"{one.rate:.1f}",
+                shown(one.naive),
+                shown(one.ratio),
+                shown(one.work),
+                "-" if one.difference is None else f"{one.difference:.1e}",
+                f"{one.prediction:.2f}",
+                f"{one.floor:.2f}",
+                number(one.flops),
+                f"{one.share:.1%}",
+            )
+            for one in found
+        ],
+    )
+    talk("seconds: median (least to most); predicted: the stages in a loop, on all cores at once")
+    _print_stages([(one.modality, vars(one.stages)) for one in found])
+
+
+def threads(
+    recipe: OneRecipe = "starter",
+    modalities: Modalities = None,
+    items: Items = None,
+    batch: Batch = 32,
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    workers: Workers = None,
+    media: MediaFolder = None,
+    count: Annotated[int, typer.Option("--threads", min=1, help="That call side by side.")] = 32,
+    runs: Runs = 3,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time single items from many threads, beside the same calls one at a time."""
+    from omnibind.bench import threads as threads_bench
+    from omnibind.bench.setting import Setting
+
+    setting = Setting(
+        recipe=recipe, size=size, weights=weights, device=device, batch=batch, workers=workers
+    )
+    with made_media(modalities, items, media) as made:
+        found = threads_bench.measure(setting, made, threads=count, runs=runs)
+    if written({"figures": found}, out, as_json):
+        return
+    print_table(
+        [
+            "modality",
+            ">threads",
+            ">calls",
+            ">items/s",
+            ">one at a time",
+            ">ratio",
+            ">p50",
+            ">p99",
+            ">one full batch",
+            ">p99 in batches",
+        ],
+        [
+            (
+                one.modality,
+                one.threads,
+                one.calls,
+                shown(one.together),
+                shown(one.alone),
+                shown(one.ratio),
+                f"{one.p50:.3f} s",
+                f"{one.p99:.3f} s",
+                f"{one.batch.median:.3f} s",
+                f"{one.p99_over_batch:.1f}",
+            )
+            for one in found
+        ],
+    )
+
+
+def overhead(
+    recipe: OneRecipe = "starter",
+    modalities: Modalities = None,
+    items: Items = None,
+    batch: Batch = 32,
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    workers: Workers = None,
+    media: MediaFolder = None,
+    runs: Runs = 5,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time the engine beside a bare loop of the same preprocessing and forwards."""
+    from omnibind.bench import overhead as overhead_bench
+    from omnibind.bench.setting import Setting
+
+    setting = Setting(
+        recipe=recipe, size=size, weights=weights, device=device, batch=batch, workers=workers
+    )
+    with made_media(modalities, items, media) as made:
+        found = overhead_bench.measure(setting, made, runs=runs)
+    if written({"figures": found}, out, as_json):
+        return
+    most = overhead_bench.LIMIT
+    print_table(
+        ["modality", ">items", ">engine", ">bare loop", ">ratio", ">of work", f"under {most}"],
+        [
+            (
+                one.modality,
+                one.items,
+                shown(one.engine),
+                shown(one.loop),
+                shown(one.ratio),
+                shown(one.work),
+                "yes" if one.ratio.median < most else "no",
+            )
+            for one in found
+        ],
+    )
+
+
+def ceiling(
+    device: Device = "auto",
+    runs: Runs = 5,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what the device can do at most: large matrix products and copies."""
+    from omnibind.bench import ceiling as ceiling_bench
+    from omnibind.bench.setting import picked
+
+    found = ceiling_bench.measure(picked(device), runs=runs)
+    if not written({"ceiling": found}, out, as_json):
+        _print_ceiling(found)
+
+
+def _print_ceiling(found: Ceiling) -> None:
+    rows = [(f"product, {name}", one, "FLOP/s") for name, one in found.products.items()]
+    rows += [(f"copy, {name}", one, "B/s") for name, one in found.copies.items()]
+    print_table(
+        [f"{found.device}, {found.threads} threads", ">median", ">least", ">most"],
+        [
+            (what, *(number(value) + unit for value in (one.median, one.least, one.most)))
+            for what, one, unit in rows
+        ],
+    )
+    for name, why in found.left_out.items():
+        talk(f"{name} is left out: {why}")
+
+
+def _print_stages(stages: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+    print()
+    print_table(
+        ["one at a time, in a loop", ">decode", ">preprocess", ">forward"],
+        [(name, *(f"{seconds:.2f} s" for seconds in one.values())) for name, one in stages],
+    )

@@ -1,0 +1,51 @@
+"""`bench engine|threads|overhead|ceiling`: a table or one JSON document, with the machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+FEW = ("--items", "image=2", "--items", "text=3", "--modality", "image", "--modality", "text")
+TOYS = ("toys", "--size", "tiny", "--device", "cpu", "--batch", "2", "--runs", "1", *FEW)
+
+
+def test_the_engine_is_measured_beside_the_naive_way(omnibind, tmp_path):
+    out = tmp_path / "figures.json"
+    ran = omnibind("bench", "engine", *TOYS, "--naive", "--out", str(out))
+    assert ran.code == 0
+    assert "toys" in ran.out
+    written = json.loads(out.read_text())
+    assert written["machine"]["versions"]["torch"]
+    assert written["machine"]["cpu"]
+    assert written["ceiling"]["products"]["float32"]["runs"] > 1
+    assert [one["modality"] for one in written["figures"]] == ["image", "text", "all"]
+    assert written["figures"][0]["ratio"]["runs"] == 1
+    assert all(one["difference"] < 1e-5 for one in written["figures"])
+
+
+@pytest.mark.parametrize("words", [("overhead", *TOYS), ("threads", *TOYS, "--threads", "2")])
+def test_json_is_one_document(omnibind, words):
+    ran = omnibind("bench", *words, "--json")
+    assert ran.code == 0
+    assert len(json.loads(ran.out)["figures"]) == 2
+
+
+def test_figures_are_printed_as_a_table(omnibind):
+    assert "under 1.05" in omnibind("bench", "overhead", *TOYS).out
+    assert "p99" in omnibind("bench", "threads", *TOYS, "--threads", "2").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--items", "image"), "not MODALITY=N"),
+        (("--items", "smell=3"), "'smell'"),
+        (("--modality", "smell"), "'smell'"),
+        (("--batch", "0"), "--batch"),
+    ],
+)
+def test_bad_arguments_are_named(omnibind, words, said):
+    ran = omnibind("bench", "overhead", "toys", "--size", "tiny", *words)
+    assert ran.code == 2
+    assert said in ran.err
