@@ -100,6 +100,8 @@ class EncoderSpec:
         weights: references (see `omnibind.weights`) whose tensors are merged and handed to
             `load_official`.
         assets: further files by name (vocabularies, label lists), resolved to paths.
+        sample: encoders of one modality with the same name here preprocess alike: the engine makes
+            one sample of an item for all of them. Empty: this one's own.
         long: whether the network has a setting `long` (see `Long`); rows depend on it.
         revision: changes whenever rows change; part of every cache key.
         note: facts that are not certain, said aloud on the card.
@@ -113,6 +115,7 @@ class EncoderSpec:
     build: str
     weights: tuple[str, ...]
     assets: Mapping[str, str] = field(default_factory=dict)
+    sample: str = ""
     long: bool = False
     revision: str = "1"
     note: str = ""

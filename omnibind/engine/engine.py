@@ -34,6 +34,8 @@ __all__ = ["Engine", "shared_engine"]
 EncodersByModality = Mapping[str, Sequence[EncoderSpec]]
 AHEAD = 3
 """Batches of items that a caller may have under way (ours)."""
+AT_ONCE = 2
+"""Batches that a device has under way (ours)."""
 
 
 class Engine:
@@ -99,7 +101,6 @@ class Engine:
             stats=self._stats,
             spool=spool,
         )
-        self._sizes: dict[str, int] = {}
         self._active: dict[Job, dict[str, EncoderSpec]] = {}
         self._expected: dict[Job, list[EncoderSpec]] = {}
         self._guard = threading.Lock()
@@ -174,24 +175,18 @@ class Engine:
                 device,
                 budget=budget_of(memory, device),
                 build=partial(self.networks.build, runs_on=device),
-                size_of=self._size_of,
+                size_of=self.networks.nbytes,
             )
             several = device.type == "cpu" and len(self.devices) > 1
             name = f"cpu:{number}" if several else str(device)
-            threads = 1 if device.type == "cpu" else 2
             lanes.append(
-                Lane(name, residency, self._batcher, self._stats, self.cache, threads=threads)
+                Lane(name, residency, self._batcher, self._stats, self.cache, threads=AT_ONCE)
             )
         return lanes
 
     def _priority(self, items: Iterable[Item]) -> Priority:
         few = isinstance(items, Sequence) and len(items) <= self.batch_size
         return Priority.INTERACTIVE if few else Priority.BULK
-
-    def _size_of(self, spec: EncoderSpec) -> int:
-        if spec.key not in self._sizes:
-            self._sizes[spec.key] = self.networks.nbytes(spec)
-        return self._sizes[spec.key]
 
     def _turns(self, job: Job, specs: Mapping[str, EncoderSpec]) -> list[list[str]]:
         """Places encoders on devices; in which groups they fit there, all devices together."""
@@ -201,7 +196,7 @@ class Engine:
         with self._guard:
             self._active[job] = dict(specs)
             wanted = {key: spec for one in self._active.values() for key, spec in one.items()}
-            sizes = {key: self._size_of(spec) for key, spec in wanted.items()}
+            sizes = {key: self.networks.nbytes(spec) for key, spec in wanted.items()}
             placed = [set(wanted)]
             if len(self._lanes) > 1:
                 placed = place(self._costs(wanted), sizes, budgets)

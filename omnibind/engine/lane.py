@@ -14,6 +14,7 @@ from omnibind.engine.forward import out_of_memory, run_batch
 from omnibind.engine.residency import Residency
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.stats import LaneStats, Recorder
+from omnibind.engine.threads import share_of_processors, use_processors
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec
 
@@ -29,8 +30,9 @@ class Lane:
         batcher: where batches come from.
         stats: what is done is counted there.
         cache: rows go there; None keeps none.
-        threads: batches under way at once: on an accelerator a second one is collated and moved
-            while the first computes, each on a stream of its own.
+        threads: batches under way at once. On an accelerator a second one is collated and moved
+            while the first computes, each on a stream of its own; on a CPU they share the
+            processors.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Lane:
 
     def _work(self) -> None:
         try:
+            if self.device.type == "cpu":
+                use_processors(share_of_processors(self._count))
             with _stream(self.device):
                 while (batch := self._batcher.take(self)) is not None:
                     self._run(batch)

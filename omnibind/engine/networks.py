@@ -33,6 +33,7 @@ class Networks:
     long: Long = "windows"
     _preparing: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     _identities: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])
+    _sizes: dict[str, int] = field(default_factory=dict[str, int])
     _locks: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -69,7 +70,9 @@ class Networks:
 
     def nbytes(self, spec: EncoderSpec) -> int:
         """Bytes of an encoder on a device, without building it."""
-        return bytes_of(spec, self.size)
+        if spec.key not in self._sizes:
+            self._sizes[spec.key] = bytes_of(spec, self.size)
+        return self._sizes[spec.key]
 
     def identity(self, spec: EncoderSpec) -> str:
         """Everything that rows of this encoder depend on, besides the item.

@@ -44,7 +44,7 @@ class _Plan:
         self.held[lane].add(key)
 
     def load(self, lane: int) -> float:
-        return sum(self.costs[key] / self._copies(key) for key in self.held[lane])
+        return sum((self.costs[key] / self._copies(key) for key in self.held[lane]), 0.0)
 
     def idlest(self, key: str) -> int:
         lanes = range(len(self.budgets))

@@ -57,7 +57,7 @@ class Preparer:
         Raises:
             SetupError: an encoder cannot be laid out. What is wrong with the item is in `failure`.
         """
-        made = Prepared()
+        made, samples = Prepared(), dict[str, Sample]()
         stage = "decode"
         began = time.monotonic()
         try:
@@ -73,7 +73,10 @@ class Preparer:
                     if row is not None:
                         made.rows[spec.key] = row
                         continue
-                made.samples[spec.key] = self.networks.preparing(spec).preprocess(media)
+                name = spec.sample or spec.key
+                if name not in samples:
+                    samples[name] = self.networks.preparing(spec).preprocess(media)
+                made.samples[spec.key] = samples[name]
         except SetupError:
             raise
         except Exception as error:  # noqa: BLE001 - a bad item never takes the others with it

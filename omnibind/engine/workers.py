@@ -8,6 +8,7 @@ from collections.abc import Callable
 from queue import PriorityQueue
 
 from omnibind.engine.batching import Priority
+from omnibind.engine.threads import use_processors
 
 __all__ = ["Workers"]
 
@@ -61,6 +62,7 @@ class Workers:
 def _work(
     tasks: PriorityQueue[tuple[int, int, Task | None]], on_exit: Callable[[], None] | None
 ) -> None:
+    use_processors(1)
     while (task := tasks.get()[2]) is not None:
         task()
         del task  # and what hangs on it, while this thread waits

@@ -41,6 +41,7 @@ def _space(
         params=params,
         flops_per_item=flops,
         build=f"omnibind_plugin_uni3d.points:{scale}",
+        sample="uni3d-points",
         weights=(f"hub:BAAI/Uni3D@{COMMIT}/modelzoo/{file}/model.pt#sha256={sha256}",),
         note=f"{NOTE} {COPIES}" if copied else NOTE,
     )

@@ -1,0 +1,152 @@
+"""Many callers, one engine: common batches, counts, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from omnibind.engine import Engine, Interrupted, Item, RowCache, recognise
+from omnibind.errors import SetupError
+from omnibind.plugins import load_registry
+from omnibind.specs import EncoderSpec
+
+MODALITIES = load_registry().modalities
+GATE = threading.Event()
+BATCHES: list[int] = []
+
+
+class Length(nn.Module):
+    """The length of a text, as soon as the gate is open."""
+
+    def __init__(self, size: str, assets: object) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        return {"length": torch.tensor(float(len(media)))}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        assert GATE.wait(30)
+        BATCHES.append(len(batch["length"]))
+        return batch["length"][:, None] * self.scale
+
+
+LENGTH = EncoderSpec(
+    key="length",
+    modality="text",
+    dim=2,
+    params=2,
+    flops_per_item=1.0,
+    build=f"{__name__}:Length",
+    weights=(),
+)
+
+
+def texts(count: int) -> list[Item]:
+    return [recognise(k, "x" * (k + 1), MODALITIES, "text") for k in range(count)]
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    GATE.set()
+    BATCHES.clear()
+    made = Engine(device="cpu", size="tiny", workers=2, batch_size=8)
+    yield made
+    GATE.set()
+    made.close()
+
+
+def test_items_of_many_threads_run_in_common_batches(engine: Engine) -> None:
+    GATE.clear()
+    found: dict[int, Tensor] = {}
+
+    def call(number: int) -> None:
+        found[number] = engine.encode([texts(24)[number]], {"text": [LENGTH]}).rows["length"]
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    while engine.stats().waiting.get("length", 0) < 24 - 2 * 8:  # two batches are under way
+        pass
+    GATE.set()
+    for thread in threads:
+        thread.join()
+    assert {number: float(rows[0, 0]) for number, rows in found.items()} == {
+        number: number + 1.0 for number in range(24)
+    }
+    assert len(BATCHES) < 24
+
+
+def test_it_counts_what_it_does(engine: Engine) -> None:
+    engine.encode([*texts(9), recognise(9, " ", MODALITIES, "text")], {"text": [LENGTH]})
+    stats = engine.stats()
+    assert (stats.items, stats.failed, stats.decoded) == ({"text": 10}, 1, 10)
+    assert stats.encoders["length"].items == 9
+    assert stats.lanes[0].resident == ("length",)
+    assert stats.waiting_bytes == 0
+
+
+def test_known_rows_are_counted_apart(engine: Engine) -> None:
+    engine.close()
+    engine = Engine(device="cpu", size="tiny", workers=1, cache=RowCache())
+    for _ in range(2):
+        engine.encode(texts(3), {"text": [LENGTH]})
+    assert engine.stats().encoders["length"].cached == 3
+    assert engine.stats().encoders["length"].items == 3
+    engine.close()
+
+
+def test_ctrl_c_ends_a_call_and_gives_the_rows_so_far(engine: Engine) -> None:
+    def press(item: Item) -> None:
+        if item.index == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted) as stopped:
+        engine.encode(texts(200), {"text": [LENGTH]}, press)
+    done = stopped.value.done
+    assert 20 < len(done.indices["text"]) < 200
+    assert done.rows["length"][:, 0].tolist() == [i + 1.0 for i in done.indices["text"]]
+    assert len(engine.encode(texts(5), {"text": [LENGTH]}).rows["length"]) == 5
+
+
+def test_an_error_in_a_callers_list_leaves_the_engine_in_order(engine: Engine) -> None:
+    def broken() -> Iterator[Item]:
+        yield from texts(20)
+        raise OSError("the list ends here")
+
+    with pytest.raises(OSError, match="ends here"):
+        engine.encode(broken(), {"text": [LENGTH]})
+    assert len(engine.encode(texts(5), {"text": [LENGTH]}).rows["length"]) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_is_told_to_make_its_own(engine: Engine) -> None:
+    engine.encode(texts(2), {"text": [LENGTH]})
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            engine.encode(texts(1), {"text": [LENGTH]})
+            os.write(write, b"rows")
+        except SetupError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert b"before the fork" in os.read(read, 4096)
+
+
+def test_an_engine_that_is_dropped_ends_its_threads() -> None:
+    before = threading.active_count()
+    engine = Engine(device="cpu", size="tiny", workers=2)
+    engine.encode(texts(2), {"text": [LENGTH]})
+    assert threading.active_count() > before
+    del engine
+    assert threading.active_count() == before

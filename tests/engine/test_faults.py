@@ -1,0 +1,124 @@
+"""What goes wrong on a device is named, and costs nobody else a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from omnibind.engine import Engine, Item, recognise
+from omnibind.engine.devices import claim, pick, release
+from omnibind.errors import PluginError, SetupError
+from omnibind.plugins import load_registry
+from omnibind.specs import EncoderSpec
+
+MODALITIES = load_registry().modalities
+BATCHES: list[int] = []
+
+
+class Narrow(nn.Module):
+    """Has memory for three items, and not for a large one."""
+
+    def __init__(self, size: str, assets: object) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        return {"large": torch.tensor(float(media == "large"))}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        BATCHES.append(len(batch["large"]))
+        if len(batch["large"]) > 3 or batch["large"].any():
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.ones(len(batch["large"]), 1) * self.scale
+
+
+class Astray(Narrow):
+    """Puts its rows on a device of its own choice."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return batch["large"][:, None].expand(-1, 2).to("meta")
+
+
+class Deaf(Narrow):
+    """Fails whatever it is given."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+NARROW = EncoderSpec(
+    key="narrow",
+    modality="text",
+    dim=2,
+    params=2,
+    flops_per_item=1.0,
+    build=f"{__name__}:Narrow",
+    weights=(),
+)
+
+
+def texts(*words: str) -> list[Item]:
+    return [recognise(k, word, MODALITIES, "text") for k, word in enumerate(words)]
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    BATCHES.clear()
+    made = Engine(device="cpu", size="tiny", workers=1, batch_size=8, latency=5.0)
+    yield made
+    made.close()
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_that_is_remembered(engine: Engine) -> None:
+    for _ in range(2):
+        assert len(engine.encode(texts(*"abcdefgh"), {"text": [NARROW]}).rows["narrow"]) == 8
+    assert BATCHES == [8, 2, 2, 2, 2, 2, 2, 2, 2] or BATCHES[:2] == [8, 4]
+    assert max(BATCHES[-4:]) == 2
+
+
+def test_an_item_that_does_not_fit_alone_is_named(engine: Engine) -> None:
+    found = engine.encode(texts("a", "large", "b"), {"text": [NARROW]})
+    assert found.indices["text"] == (0, 2)
+    assert "out of memory" in found.failures[0].reason
+
+
+def test_a_device_error_is_reported_with_encoder_and_shapes(engine: Engine) -> None:
+    deaf = replace(NARROW, key="deaf", build=f"{__name__}:Deaf")
+    failure = engine.encode(texts("a"), {"text": [deaf]}).failures[0]
+    assert failure.stage == "encode by deaf"
+    assert "illegal memory access" in failure.reason
+    assert "large []" in failure.reason
+    assert len(engine.encode(texts("a"), {"text": [NARROW]}).rows["narrow"]) == 1
+
+
+def test_an_encoder_that_moves_itself_is_named(engine: Engine) -> None:
+    astray = replace(NARROW, key="astray", build=f"{__name__}:Astray")
+    with pytest.raises(PluginError, match=r"'astray' on cpu(.|\n)*meta: it moves itself"):
+        engine.encode(texts("a"), {"text": [astray]})
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "cpu,nonsense"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(SetupError, match="the device"):
+        pick(name)
+
+
+def test_an_accelerator_belongs_to_one_engine_at_a_time() -> None:
+    class Owner: ...
+
+    first, second, device = Owner(), Owner(), [torch.device("cuda:0")]
+    claim(first, device)
+    with pytest.raises(SetupError, match="another engine's"):
+        claim(second, device)
+    release(first)
+    claim(second, device)
+    release(second)
+
+
+def test_memory_that_says_nothing_is_refused() -> None:
+    with pytest.raises(SetupError, match="plenty"):
+        Engine(device="cpu", size="tiny", memory="plenty")
