@@ -12,6 +12,7 @@ from torch import nn
 import omnibind
 from omnibind.embedder import Embedder
 from omnibind.engine import Engine
+from omnibind.engine.devices import pick
 from omnibind.errors import RecipeError, UnknownNameError
 from omnibind.plugins import Registry, registry
 from omnibind.specs import Encoder, EncoderSpec, Size, SpaceSpec
@@ -30,6 +31,7 @@ class Setting:
 
     Attributes:
         batch: items that an encoder sees at once.
+        memory: bytes that the engine's weights may take on the device, or like "24GiB".
         workers: threads that decode and preprocess; None leaves it to the engine.
     """
 
@@ -38,6 +40,7 @@ class Setting:
     weights: Weights = "official"
     device: str = "auto"
     batch: int = 32
+    memory: str = "auto"
     workers: int | None = None
     seed: int = 0
 
@@ -48,6 +51,7 @@ class Setting:
             size=self.size,
             weights=self.weights,
             seed=self.seed,
+            memory=self.memory,
             workers=self.workers,
             batch_size=self.batch,
             cache=None,
@@ -91,11 +95,13 @@ class Networks:
         return cast("Encoder", self._built[spec.key])
 
 
-def picked(device: str) -> str:
-    """The device that an engine takes."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def picked(device: str) -> torch.device:
+    """The first device that an engine takes.
+
+    Raises:
+        SetupError: it is not there.
+    """
+    return pick(device)[0]
 
 
 def spaces_of(model: Embedder, modality: str) -> list[SpaceSpec]:

@@ -13,6 +13,7 @@ from omnibind.cli.bench_options import (
     Batches,
     Items,
     MediaFolder,
+    Memory,
     Modalities,
     OneRecipe,
     Out,
@@ -40,6 +41,7 @@ def engine(
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     device: Device = "auto",
+    memory: Memory = "auto",
     workers: Workers = None,
     media: MediaFolder = None,
     naive: Annotated[
@@ -66,6 +68,7 @@ def engine(
                     weights=weights,
                     device=device,
                     batch=batch,
+                    memory=memory,
                     workers=workers,
                 ),
                 made,
@@ -126,6 +129,7 @@ def threads(
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     device: Device = "auto",
+    memory: Memory = "auto",
     workers: Workers = None,
     media: MediaFolder = None,
     count: Annotated[int, typer.Option("--threads", min=1, help="That call side by side.")] = 32,
@@ -138,7 +142,13 @@ def threads(
     from omnibind.bench.setting import Setting
 
     setting = Setting(
-        recipe=recipe, size=size, weights=weights, device=device, batch=batch, workers=workers
+        recipe=recipe,
+        size=size,
+        weights=weights,
+        device=device,
+        batch=batch,
+        memory=memory,
+        workers=workers,
     )
     with made_media(modalities, items, media) as made:
         found = threads_bench.measure(setting, made, threads=count, runs=runs)
@@ -183,6 +193,7 @@ def overhead(
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     device: Device = "auto",
+    memory: Memory = "auto",
     workers: Workers = None,
     media: MediaFolder = None,
     runs: Runs = 5,
@@ -194,7 +205,13 @@ def overhead(
     from omnibind.bench.setting import Setting
 
     setting = Setting(
-        recipe=recipe, size=size, weights=weights, device=device, batch=batch, workers=workers
+        recipe=recipe,
+        size=size,
+        weights=weights,
+        device=device,
+        batch=batch,
+        memory=memory,
+        workers=workers,
     )
     with made_media(modalities, items, media) as made:
         found = overhead_bench.measure(setting, made, runs=runs)

@@ -22,6 +22,7 @@ __all__ = [
     "Batches",
     "Items",
     "MediaFolder",
+    "Memory",
     "Modalities",
     "OneRecipe",
     "Out",
@@ -47,6 +48,9 @@ Batches = Annotated[
     typer.Option("--batch", min=1, help="Items an encoder sees at once; may be repeated."),
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Items an encoder sees at once.")]
+Memory = Annotated[
+    str, typer.Option("--memory", help="That weights may take on the device, such as 24GiB.")
+]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads that decode and preprocess.")
 ]
