@@ -99,10 +99,27 @@ class Copies:
         if self.stream:
             self.stream.wait_stream(torch.cuda.current_stream(self.device))
 
-    def left(self, tensors: Sequence[Tensor]) -> None:
-        """The host's side of tensors that are not needed for a while."""
-        for tensor in tensors if self._pages else ():
-            give_back(tensor, self._pages)
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """What is done within it does not wait for the computing of others, and is done at its end.
+
+        On CUDA its tensors come from the memory that copies come from.
+        """
+        with torch.cuda.stream(self.stream), torch.inference_mode(False):
+            yield
+            if self.stream:
+                self.stream.synchronize()
+
+    def left(self, tensors: Sequence[Tensor]) -> int:
+        """Takes note of host tensors that are not needed for a while.
+
+        Returns:
+            Bytes that stay in the device's memory nevertheless: where it is the host's, of
+            tensors that are no pages of a file.
+        """
+        if self.separate:
+            return 0
+        return sum(tensor.nbytes for tensor in tensors if not give_back(tensor, self._pages))
 
     def finish(self) -> None:
         """Waits until the device has done all that was asked of it."""

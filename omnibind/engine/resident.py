@@ -138,8 +138,7 @@ class Resident:
         return [] if self.module is None else tensors_of(self.module)
 
     def _built(self, device: torch.device) -> nn.Module:
-        with torch.inference_mode(False):
+        with self.copies.aside():
             module = self.build(self.spec, device)
-        self.copies.finish()
         self.size = module_bytes(module)
         return module

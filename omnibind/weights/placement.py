@@ -63,15 +63,23 @@ def file_pages() -> Ranges:
     return sorted((int(start, 16), int(end, 16)) for start, end in spans)
 
 
-def give_back(tensor: Tensor, pages: Ranges) -> None:
-    """Drops the pages that lie wholly inside a tensor; touched again, they would be read again."""
-    if tensor.is_cpu and tensor.is_contiguous():
-        start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
-        near = bisect_right(pages, (start, end)) - 1
-        first, last = -(-start // mmap.PAGESIZE), end // mmap.PAGESIZE
-        if near >= 0 and end <= pages[near][1] and first < last:
-            ctypes.CDLL(None).madvise(
-                ctypes.c_void_p(first * mmap.PAGESIZE),
-                ctypes.c_size_t((last - first) * mmap.PAGESIZE),
-                mmap.MADV_DONTNEED,
-            )
+def give_back(tensor: Tensor, pages: Ranges) -> bool:
+    """Drops the pages that lie wholly inside a tensor; touched again, they would be read again.
+
+    Returns:
+        Whether the tensor lies in pages of a file; where it does not, nothing is dropped.
+    """
+    if not (tensor.is_cpu and tensor.is_contiguous()):
+        return False
+    start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+    near = bisect_right(pages, (start, end)) - 1
+    if near < 0 or end > pages[near][1]:
+        return False
+    first, last = -(-start // mmap.PAGESIZE), end // mmap.PAGESIZE
+    if first < last:
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(first * mmap.PAGESIZE),
+            ctypes.c_size_t((last - first) * mmap.PAGESIZE),
+            mmap.MADV_DONTNEED,
+        )
+    return True
