@@ -73,11 +73,11 @@ class Copies:
 
     def ready(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Host tensors that copies are quickly made of: pinned on CUDA where the host has room."""
-        self._pages = [] if self.separate else file_pages()
+        self._pages = [] if self.separate else file_pages(unwritten=True)
         size = sum(tensor.nbytes for tensor in tensors)
-        if self.stream and host_has_room(self.host_bytes(size)):
-            return self.kept(tensors)
-        return tuple(tensors)
+        if self.stream is None or all(tensor.is_pinned() for tensor in tensors):
+            return tuple(tensors)
+        return self.kept(tensors) if host_has_room(self.host_bytes(size)) else tuple(tensors)
 
     def fetch(self, tensors: Sequence[Tensor]) -> Fetched:
         """Begins to copy host tensors to the device."""

@@ -58,7 +58,7 @@ class Streaming:
         self.copies.finish()
         for hook in self._hooks:
             hook.remove()
-        del self.module.forward
+        vars(self.module).pop("forward", None)
         self._current = self._coming = None
         for tensor in tensors_of(self.module):
             tensor.data = self._host[id(tensor)]
@@ -79,8 +79,10 @@ class Streaming:
         self._arrive(plan.resident, self._fetch(plan.resident))
         for tensor in streamed:
             tensor.data = self._away[id(tensor)]
-        hooked = [(layer.module, self._hook(layer)) for layer in plan.layers]
-        self._hooks = [module.register_forward_pre_hook(hook) for module, hook in hooked]
+        self._hooks = [
+            layer.module.register_forward_pre_hook(self._hook(layer), prepend=True)
+            for layer in plan.layers
+        ]
         self._forward = self.module.forward
         self.module.forward = self._run
 
@@ -101,7 +103,7 @@ class Streaming:
                 self._let_stay(strays)
             elif failure is not None:
                 raise failure
-            elif sound:
+            elif sound and not _any_finite(rows):
                 raise self._refused("it reads layers without calling them, unseen", "")
             else:
                 return rows
@@ -217,6 +219,10 @@ class Streaming:
 
 
 def _sound(rows: Any) -> bool:
-    return all(
-        bool(torch.isfinite(one).all()) for one in tree_iter(rows) if isinstance(one, Tensor)
-    )
+    tensors = (one for one in tree_iter(rows) if isinstance(one, Tensor))
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def _any_finite(rows: Any) -> bool:
+    tensors = (one for one in tree_iter(rows) if isinstance(one, Tensor))
+    return any(bool(tensor.isfinite().any()) for tensor in tensors)

@@ -6,16 +6,22 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnibind.engine.budget import module_bytes
 from omnibind.engine.residency import Residency, groups
 from omnibind.errors import SetupError, WeightsError
 from omnibind.specs import EncoderSpec
+from omnibind.weights import build_encoder, load_state
+from omnibind.weights.build import seeded
 
 CPU = torch.device("cpu")
 WIDTH = 32
@@ -442,3 +448,39 @@ def test_groups_fit_and_keep_the_order_of_their_first_encoders() -> None:
     assert [[one.key for one in group] for group in packed] == [["p", "r"], ["q", "t"], ["s"]]
     assert groups(cards, sizes, None) == [cards]
     assert groups([], sizes, None) == groups([], sizes, 10) == []
+
+
+def test_encoders_built_by_several_threads_at_once_have_their_own_weights() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(*(nn.Linear(8, 8) for _ in range(50)))
+
+    def build(name: str) -> list[Tensor]:
+        return list(seeded(make, name, 0).parameters())
+
+    names = [f"encoder {number}" for number in range(16)]
+    alone = [build(name) for name in names]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(build, names))
+    for one, other in zip(alone, together, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+class Halves(nn.Linear):
+    """A layer whose checkpoint is in half precision."""
+
+    def __init__(self, size: str, assets: object) -> None:
+        super().__init__(4, 4)
+
+    def load_official(self, state: dict[str, Tensor]) -> object:
+        return load_state(self, state)
+
+
+def test_what_is_built_on_the_host_for_another_device_has_that_ones_numbers(
+    tmp_path: Path,
+) -> None:
+    state = {name: t.half() for name, t in nn.Linear(4, 4).state_dict().items()}
+    save_file(state, tmp_path / "halves.safetensors")
+    spec = replace(A, build=f"{__name__}:Halves", weights=(f"file:{tmp_path}/halves.safetensors",))
+    assert build_encoder(spec).weight.dtype == torch.float32
+    built = build_encoder(spec, runs_on="cuda")
+    assert (built.weight.dtype, built.weight.device) == (torch.float16, CPU)

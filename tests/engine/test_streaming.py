@@ -263,6 +263,15 @@ def test_rows_with_nan_of_their_own_are_given_as_they_are() -> None:
     assert torch.equal(rows(net, item)[[0, 2]], whole[[0, 2]])
 
 
+def test_hooks_of_the_network_find_the_weights_that_they_read() -> None:
+    net = made(Net)
+    net.blocks[2].wide.register_forward_pre_hook(lambda layer, x: (x[0] + layer.weight.sum(),))
+    whole = rows(net)
+    streamed(net, finest(net).nbytes)
+    for _ in range(2):
+        assert torch.equal(rows(net), whole)
+
+
 def test_a_closed_module_is_as_it_was() -> None:
     net = made(Net)
     before = {name: tensor.data_ptr() for name, tensor in net.state_dict().items()}
@@ -316,6 +325,19 @@ def test_on_a_cpu_layers_are_read_from_their_file_and_given_back(tmp_path: Path)
         layer.register_forward_hook(lambda *_: held.append(file_bytes() - before))
     rows(net, torch.randn(2, 1024))
     assert 3.5 * 2**20 < max(held) < 12 * 2**20
+
+
+@pytest.mark.filterwarnings("ignore:.*above the budget")
+def test_on_a_cpu_weights_that_were_changed_after_they_were_read_are_kept(tmp_path: Path) -> None:
+    net = made(Net)
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    net.load_state_dict(load_file(tmp_path / "net.safetensors"), assign=True)
+    net.requires_grad_(False)
+    net.blocks[3].wide.weight.mul_(2)
+    whole = rows(net)
+    streamed(net, WHOLE // 2, separate=False)
+    assert torch.equal(rows(net), whole)
+    assert torch.equal(rows(net), whole)
 
 
 def file_bytes() -> int:
