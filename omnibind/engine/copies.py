@@ -73,11 +73,11 @@ class Copies:
 
     def ready(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Host tensors that copies are quickly made of: pinned on CUDA where the host has room."""
-        self._pages = [] if self.separate else file_pages()
+        self._pages = [] if self.separate else file_pages(unwritten=True)
         size = sum(tensor.nbytes for tensor in tensors)
-        if self.stream and host_has_room(self.host_bytes(size)):
-            return self.kept(tensors)
-        return tuple(tensors)
+        if self.stream is None or all(tensor.is_pinned() for tensor in tensors):
+            return tuple(tensors)
+        return self.kept(tensors) if host_has_room(self.host_bytes(size)) else tuple(tensors)
 
     def fetch(self, tensors: Sequence[Tensor]) -> Fetched:
         """Begins to copy host tensors to the device."""
@@ -99,10 +99,27 @@ class Copies:
         if self.stream:
             self.stream.wait_stream(torch.cuda.current_stream(self.device))
 
-    def left(self, tensors: Sequence[Tensor]) -> None:
-        """The host's side of tensors that are not needed for a while."""
-        for tensor in tensors if self._pages else ():
-            give_back(tensor, self._pages)
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """What is done within it does not wait for the computing of others, and is done at its end.
+
+        On CUDA its tensors come from the memory that copies come from.
+        """
+        with torch.cuda.stream(self.stream), torch.inference_mode(False):
+            yield
+            if self.stream:
+                self.stream.synchronize()
+
+    def left(self, tensors: Sequence[Tensor]) -> int:
+        """Takes note of host tensors that are not needed for a while.
+
+        Returns:
+            Bytes that stay in the device's memory nevertheless: where it is the host's, of
+            tensors that are no pages of a file.
+        """
+        if self.separate:
+            return 0
+        return sum(tensor.nbytes for tensor in tensors if not give_back(tensor, self._pages))
 
     def finish(self) -> None:
         """Waits until the device has done all that was asked of it."""

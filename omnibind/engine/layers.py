@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,7 +21,7 @@ OWN_SHARE = 0.1
 """A module whose own tensors are more of its bytes is taken apart only if there is no other way."""
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Layer:
     """A module that is on the device as a whole or not at all.
 
@@ -33,7 +33,7 @@ class Layer:
 
     name: str
     module: nn.Module
-    tensors: list[Tensor]
+    tensors: tuple[Tensor, ...]
 
     @property
     def nbytes(self) -> int:
@@ -62,19 +62,28 @@ class Plan:
         largest = max((layer.nbytes for layer in self.layers), default=0)
         return sum(t.nbytes for t in self.resident) + largest * (2 if self.ahead else 1)
 
+    @property
+    def passing(self) -> int:
+        """Bytes that go through the device in a forward."""
+        return sum(layer.nbytes for layer in self.layers)
 
-def planned(module: nn.Module, budget: int, key: str) -> Plan:
+
+def planned(
+    module: nn.Module, budget: int, key: str, staying: Collection[int] = frozenset()
+) -> Plan:
     """Cuts a network into layers that are as large as the budget allows for two of them.
 
     Containers (`ModuleList`, `Sequential`) are cut into their members; other modules only where
     they are too large. What the budget leaves beside two layers is filled with parts that stay:
-    the small ones first, then layers evenly spread, so that copies and computing overlap. Where
-    the budget has no room for two layers, they come one by one, with nothing ahead.
+    the small ones first, then layers evenly spread, so that copies and computing overlap; or a
+    few of the largest, if less has to move then. Where the budget has no room for two layers,
+    they come one by one, with nothing ahead.
 
     Args:
         module: the network.
         budget: bytes it may take on the device, activations not counted.
         key: of the encoder, for the message.
+        staying: tensors that have to stay, by their identity.
 
     Raises:
         SetupError: the budget is smaller than one layer and what has to stay beside it.
@@ -82,28 +91,31 @@ def planned(module: nn.Module, budget: int, key: str) -> Plan:
     limits = [budget >> halvings for halvings in range(1, budget.bit_length() + 1)]
     for ahead, apart in product((True, False), (False, True)):
         for limit in limits:
-            plan = _cut(module, limit, ahead=ahead, apart=apart)
-            if plan.nbytes <= budget:
-                return _filled(plan, budget)
-    raise _too_small(key, finest(module), budget)
+            plan = _cut(module, limit, staying, ahead=ahead, apart=apart)
+            fitting = [one for one in _large_ones_staying(plan) if one.nbytes <= budget]
+            if fitting:
+                return min((_filled(one, budget) for one in fitting), key=lambda one: one.passing)
+    raise _too_small(key, finest(module, staying), budget)
 
 
-def finest(module: nn.Module) -> Plan:
+def finest(module: nn.Module, staying: Collection[int] = frozenset()) -> Plan:
     """The plan that takes the fewest bytes: the smallest budget under which a network streams."""
     return min(
-        (_cut(module, 0, ahead=False, apart=apart) for apart in (False, True)),
+        (_cut(module, 0, staying, ahead=False, apart=apart) for apart in (False, True)),
         key=lambda plan: plan.nbytes,
     )
 
 
-def _cut(module: nn.Module, limit: int, *, ahead: bool, apart: bool) -> Plan:
+def _cut(
+    module: nn.Module, limit: int, staying: Collection[int], *, ahead: bool, apart: bool
+) -> Plan:
     """Takes the highest modules of at most `limit` bytes, or that are not to be cut, as layers."""
     found = list(_highest("", module, limit, apart=apart))
     times = Counter(id(tensor) for _, part in found for tensor in part.parameters())
     layers: list[Layer] = []
     for name, part in found:
-        mine: list[Tensor] = [tensor for tensor in part.parameters() if times[id(tensor)] == 1]
-        if mine:
+        own = (t for t in part.parameters() if times[id(t)] == 1 and id(t) not in staying)
+        if mine := tuple[Tensor, ...](own):
             layers.append(Layer(name=name, module=part, tensors=mine))
     taken = {id(tensor) for layer in layers for tensor in layer.tensors}
     others = tuple(tensor for tensor in tensors_of(module) if id(tensor) not in taken)
@@ -130,6 +142,13 @@ def tensors_of(module: nn.Module, *, recurse: bool = True) -> list[Tensor]:
     return [*module.parameters(recurse), *module.buffers(recurse)]
 
 
+def _large_ones_staying(plan: Plan) -> Iterator[Plan]:
+    """With none, one, two, three of the largest layers staying: a table of words is often one."""
+    order = sorted(range(len(plan.layers)), key=lambda i: -plan.layers[i].nbytes)
+    for count in range(min(4, len(order) + 1)):
+        yield _staying(plan, set(order[:count]))
+
+
 def _filled(plan: Plan, budget: int) -> Plan:
     """Lets layers stay while there is room: the smallest first, of equal ones evenly spread."""
     order = sorted(
@@ -142,6 +161,10 @@ def _filled(plan: Plan, budget: int) -> Plan:
         if room < 0:
             break
         stay.add(index)
+    return _staying(plan, stay)
+
+
+def _staying(plan: Plan, stay: Collection[int]) -> Plan:
     kept = [t for index in sorted(stay) for t in plan.layers[index].tensors]
     left = tuple(layer for index, layer in enumerate(plan.layers) if index not in stay)
     return Plan(resident=(*plan.resident, *kept), layers=left, ahead=plan.ahead)

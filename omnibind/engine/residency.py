@@ -187,7 +187,7 @@ class Residency:
         in_turn = self._holds() or not self._queue or self._queue[0] is ticket
         free = not (resident.there and resident.streams and resident.holders)
         if in_turn and free and (resident.there or self._room_for(resident, ahead=False)):
-            resident.busy = not resident.there
+            resident.busy, resident.released = not resident.there, False
             resident.holders += 1
             return True
         if self._holds():
@@ -238,7 +238,10 @@ class Residency:
                 self._changed.notify_all()
             raise
         with self._changed:
-            resident.busy, resident.there, resident.room = False, True, resident.needs
+            resident.room = 0
+            if not self._room_for(resident, ahead=False):  # it is larger than it was said to be
+                resident.room = resident.needs
+            resident.busy, resident.there = False, True
             self._changed.notify_all()
 
     def _bring_or_make_room(self, resident: Resident) -> None:

@@ -54,7 +54,6 @@ class Resident:
         self._host: tuple[Tensor, ...] = ()
         self._fetched: Fetched | None = None
         self._streaming: Streaming | None = None
-        self._streamed: int | None = None
 
     @property
     def streams(self) -> bool:
@@ -68,10 +67,8 @@ class Resident:
 
     @property
     def needs(self) -> int:
-        """Bytes on the device; of one that streams all of the budget, until it has been cut."""
-        if self.budget is None or not self.streams:
-            return self.size
-        return self.budget if self._streamed is None else self._streamed
+        """Bytes on the device; one that streams fills the budget with what can stay."""
+        return self.size if self.budget is None else min(self.size, self.budget)
 
     def bring(self) -> None:
         """Brings it to the device; where that fails, nothing is left behind.
@@ -86,7 +83,7 @@ class Resident:
             self.moved.nbytes += 0 if large else self.size
         if large and self.streams and self.budget is not None:
             made = Streaming(self.spec.key, module, self.budget, self.copies, self.moved)
-            self._streaming, self._streamed, host = made, made.nbytes, ()
+            self._streaming, host = made, ()
         elif host:
             self._fetched = self.copies.fetch(host)
             for tensor, copy in zip(tensors_of(module), self._fetched.tensors, strict=True):
@@ -138,8 +135,7 @@ class Resident:
         return [] if self.module is None else tensors_of(self.module)
 
     def _built(self, device: torch.device) -> nn.Module:
-        with torch.inference_mode(False):
+        with self.copies.aside():
             module = self.build(self.spec, device)
-        self.copies.finish()
         self.size = module_bytes(module)
         return module

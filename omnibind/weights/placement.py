@@ -18,6 +18,7 @@ from torch import Tensor, nn
 __all__ = ["HALVES", "Ranges", "file_pages", "give_back", "place"]
 
 MAPS = Path("/proc/self/maps")
+SMAPS = Path("/proc/self/smaps")
 HALVES = (torch.float16, torch.bfloat16)
 Ranges = list[tuple[int, int]]
 
@@ -54,24 +55,43 @@ def _owners(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     return owners
 
 
-def file_pages() -> Ranges:
-    """Addresses of this process that are pages of files, private to it; sorted. Linux."""
-    if not MAPS.exists():
-        return []
-    lines = (line.split(maxsplit=5) for line in MAPS.read_text().splitlines())
-    spans = [line[0].split("-") for line in lines if line[1].endswith("p") and line[4] != "0"]
-    return sorted((int(start, 16), int(end, 16)) for start, end in spans)
+def file_pages(*, unwritten: bool = False) -> Ranges:
+    """Addresses of this process that are pages of files, private to it; sorted. Linux.
+
+    Args:
+        unwritten: only files none of whose pages has been written to in memory: those can be
+            given back at any time, and are read again as they were.
+    """
+    source = SMAPS if unwritten else MAPS
+    found, private = list[tuple[int, int]](), False
+    for line in source.read_text().splitlines() if source.exists() else ():
+        words = line.split(maxsplit=5)
+        if not words[0].endswith(":"):
+            private = words[1].endswith("p") and words[4] != "0"
+            start, end = (int(address, 16) for address in words[0].split("-"))
+            found += [(start, end)] if private else []
+        elif words[0] == "Anonymous:" and words[1] != "0" and found and private:
+            found.pop()
+    return sorted(found)
 
 
-def give_back(tensor: Tensor, pages: Ranges) -> None:
-    """Drops the pages that lie wholly inside a tensor; touched again, they would be read again."""
-    if tensor.is_cpu and tensor.is_contiguous():
-        start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
-        near = bisect_right(pages, (start, end)) - 1
-        first, last = -(-start // mmap.PAGESIZE), end // mmap.PAGESIZE
-        if near >= 0 and end <= pages[near][1] and first < last:
-            ctypes.CDLL(None).madvise(
-                ctypes.c_void_p(first * mmap.PAGESIZE),
-                ctypes.c_size_t((last - first) * mmap.PAGESIZE),
-                mmap.MADV_DONTNEED,
-            )
+def give_back(tensor: Tensor, pages: Ranges) -> bool:
+    """Drops the pages that lie wholly inside a tensor; touched again, they would be read again.
+
+    Returns:
+        Whether the tensor lies in pages of a file; where it does not, nothing is dropped.
+    """
+    if not (tensor.is_cpu and tensor.is_contiguous()):
+        return False
+    start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+    near = bisect_right(pages, (start, end)) - 1
+    if near < 0 or end > pages[near][1]:
+        return False
+    first, last = -(-start // mmap.PAGESIZE), end // mmap.PAGESIZE
+    if first < last:
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(first * mmap.PAGESIZE),
+            ctypes.c_size_t((last - first) * mmap.PAGESIZE),
+            mmap.MADV_DONTNEED,
+        )
+    return True
