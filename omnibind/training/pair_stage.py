@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from omnibind.errors import PoolError
+from omnibind.seen import SEEN, Seen, write_seen
 from omnibind.store import Store, StoreRows
 from omnibind.training.done import done, fingerprint, mark_done
 from omnibind.training.embed_stage import embedded, read_items, store_folder
-from omnibind.training.leakage import Excluded, Seen, judging_space, near_duplicates, write_seen
+from omnibind.training.leakage import Excluded, judging_space, near_duplicates
 from omnibind.training.neighbours import Side
 from omnibind.training.noise import refuse_too_few
 from omnibind.training.pairs import Pairing, make_tuples
@@ -95,7 +96,7 @@ def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[st
     tuples = make_tuples(found, items)
     _write_json(folder / "report.json", report)
     _write_json(folder / "exclusions.json", {m: e.to_json() for m, e in excluded.items()})
-    write_seen(_seen(rows.store, items), folder / "seen.safetensors")
+    write_seen(_seen(rows.store, items), folder / SEEN)
     write_tuples(tuples, folder / "tuples.parquet")
     return {
         "said": f"{len(tuples)} tuples",

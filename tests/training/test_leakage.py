@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from omnibind.errors import PoolError
-from omnibind.training.leakage import Seen, near_duplicates, overlap, read_seen, write_seen
+from omnibind.errors import CheckpointError
+from omnibind.seen import Seen, content_id, overlap, read_seen, write_seen
+from omnibind.training.leakage import near_duplicates
 from omnibind.training.neighbours import Side
-from omnibind.training.pools import content_id
 from omnibind.training.tuples import RowsInMemory
 
 SEEN = [content_id("text", f"text {n}") for n in range(50)]
@@ -51,5 +51,5 @@ def test_nothing_asked_overlaps_nothing(seen):
 
 def test_a_file_that_is_damaged_is_said(tmp_path):
     (tmp_path / "seen.safetensors").write_bytes(b"no")
-    with pytest.raises(PoolError, match="what training has seen"):
+    with pytest.raises(CheckpointError, match="what training has seen"):
         read_seen(tmp_path / "seen.safetensors")
