@@ -9,7 +9,7 @@ from omnibind.evaluation.explain import Explanation, explain
 from omnibind.evaluation.labelled import LabelledItem, encoded, labelled_items, zero_shot
 from omnibind.evaluation.measure import Retrieval, retrieval
 from omnibind.evaluation.members import LabelledRows, bound, compare, members
-from omnibind.evaluation.overlap import SeenItems, seen_items, seen_of
+from omnibind.evaluation.overlap import SeenItems, content_ids, seen_items, seen_of
 from omnibind.evaluation.pairs import AnyToAny, any_to_any
 from omnibind.evaluation.ranking import relevance
 
@@ -31,6 +31,7 @@ __all__ = [
     "class_rows",
     "classification",
     "compare",
+    "content_ids",
     "encoded",
     "evaluate",
     "explain",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from omnibind.embedder import Embedder
 from omnibind.errors import ItemFailure
@@ -31,6 +31,12 @@ class Benchmark:
     rows: LabelledRows
     failures: tuple[ItemFailure, ...]
     seen: SeenItems
+
+    def only(self, modalities: Collection[str]) -> Benchmark:
+        """The items of some modalities."""
+        rows = {m: one for m, one in self.rows.rows.items() if m in modalities}
+        labels = {m: self.rows.labels[m] for m in rows}
+        return replace(self, rows=LabelledRows(rows=rows, labels=labels))
 
     def evaluate(
         self, model: Embedder, prompts: Sequence[str] = (), *, resamples: int = 2000

@@ -67,6 +67,26 @@ class Evaluation:
             "facts": dict(self.facts),
         }
 
+    def summary(self) -> dict[str, Any]:
+        """The figures alone, for a checkpoint: each with the ends of its interval."""
+        best = compare(self.whole, self.alone, "mAP")
+        return {
+            "directions": [
+                {
+                    "from": a,
+                    "to": b,
+                    "queries": found.queries,
+                    "candidates": found.candidates,
+                    **{metric: _ends(one) for metric, one in found.figures.items()},
+                    "median_rank": found.median_rank.value,
+                    "best_member": best[a, b][0] if (a, b) in best else None,
+                }
+                for a, b, found in self.whole
+            ],
+            "classification": {m: found.to_json() for m, found in self.classified.items()},
+            "overlap": self.seen.to_json(),
+        }
+
     def to_markdown(self) -> str:
         """Two tables: retrieval with every member, and classification."""
         lines = [f"# {self.name}", "", "Intervals: 95 %, bootstrap over queries.", ""]
@@ -160,6 +180,10 @@ def _classified(modality: str, found: Classification) -> str:
     figures = [*found.top.values(), found.mean_average_precision]
     cells = [modality, str(found.items), str(found.classes), *map(_cell, figures)]
     return f"| {' | '.join(cells)} |"
+
+
+def _ends(one: Figure) -> list[float]:
+    return [round(number, 4) for number in (one.value, one.low, one.high)]
 
 
 def _cell(one: Figure) -> str:

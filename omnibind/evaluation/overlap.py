@@ -14,7 +14,7 @@ from omnibind.evaluation.labelled import LabelledItem
 from omnibind.plugins import Registry
 from omnibind.seen import SEEN, Seen, content_id, overlap, read_seen
 
-__all__ = ["UNKNOWN", "SeenItems", "Share", "seen_items", "seen_of"]
+__all__ = ["UNKNOWN", "SeenItems", "Share", "content_ids", "seen_items", "seen_of"]
 
 SHOWN = 5
 
@@ -99,25 +99,26 @@ def seen_items(items: Sequence[LabelledItem], known: Registry, seen: Seen | None
     """
     if seen is None:
         return UNKNOWN
-    ids: dict[str, list[tuple[str, str]]] = {}
-    unknown: dict[str, int] = {}
+    ids = content_ids(items, known)
+    return SeenItems({m: _share(seen, m, several) for m, several in ids.items()})
+
+
+def content_ids(
+    items: Sequence[LabelledItem], known: Registry
+) -> dict[str, list[tuple[str | None, str]]]:
+    """By modality, the content and the name of each item; None where it lies in memory.
+
+    What cannot be recognised or read is left out: it cannot be encoded either.
+    """
+    ids: dict[str, list[tuple[str | None, str]]] = {}
     for item in items:
         try:
             found = recognise(0, item.item, known.modalities, item.modality)
-            modality = found.modality.name
-            made = _content(modality, found.source)
-        except (MediaError, OSError):  # it cannot be encoded either, and is said then
+            made = _content(found.modality.name, found.source)
+        except (MediaError, OSError):
             continue
-        if made is None:
-            unknown[modality] = unknown.get(modality, 0) + 1
-        else:
-            ids.setdefault(modality, []).append((made, short_name(item.item)))
-    return SeenItems(
-        {
-            m: _share(seen, m, ids.get(m, []), unknown.get(m, 0))
-            for m in dict.fromkeys([*ids, *unknown])
-        }
-    )
+        ids.setdefault(found.modality.name, []).append((made, short_name(item.item)))
+    return ids
 
 
 def _content(modality: str, given: object) -> str | None:
@@ -126,12 +127,13 @@ def _content(modality: str, given: object) -> str | None:
     return content_id(modality, given) if isinstance(given, Path | str | bytes) else None
 
 
-def _share(seen: Seen, modality: str, ids: Sequence[tuple[str, str]], unknown: int) -> Share:
-    found = overlap(seen, modality, [made for made, _ in ids])
+def _share(seen: Seen, modality: str, ids: Sequence[tuple[str | None, str]]) -> Share:
+    asked = [(made, name) for made, name in ids if made is not None]
+    found = overlap(seen, modality, [made for made, _ in asked])
     return Share(
-        items=len(ids) + unknown,
-        seen=tuple(ids[at][1] for at in found.positions),
-        unknown=unknown,
+        items=len(ids),
+        seen=tuple(asked[at][1] for at in found.positions),
+        unknown=len(ids) - len(asked),
     )
 
 

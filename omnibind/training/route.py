@@ -106,16 +106,20 @@ def bound(out: Path, recipe: Recipe, facts: Mapping[str, Any] | None = None) -> 
         recipe: as trained.
         facts: further ones to record: pools, exclusions, metrics.
     """
-    stages = {
+    stages: dict[str, dict[str, Any]] = {
         stage: json.loads((out / stage / "done.json").read_text(encoding="utf-8"))["facts"]
         for stage in ("project", "route")
     }
+    timings = {stage: float(facts.pop("seconds")) for stage, facts in stages.items()}
+    for facts_of_stage in stages.values():
+        del facts_of_stage["resumed"]  # the same bytes, whether a run was killed or not
     return BoundCheckpoint(
         recipe=recipe,
         projectors=read_projectors(out),
         routers=read_routers(out / "route" / "routers.safetensors", recipe),
         priors=priors_of(stages["route"]["load"]),
         facts={**(facts or {}), "training": stages},
+        timings=timings,
     )
 
 

@@ -75,10 +75,10 @@ def test_the_new_slot_takes_part_in_every_modality_it_reads(added, world):
 
 def test_the_cost_is_recorded_beside_that_of_the_full_bind(checkpoint, added):
     (cost,) = json.loads((added.folder / "recipe.json").read_text())["facts"]["added"]
-    training = read_checkpoint(checkpoint).facts["training"]
-    full = training["project"]["seconds"] + training["route"]["seconds"]
-    assert cost["full_bind_seconds"] == added.full_seconds == pytest.approx(full)
-    assert cost["seconds"] == added.seconds > 0
+    full, timings = (read_checkpoint(one).timings for one in (checkpoint, added.folder))
+    assert added.full_seconds == pytest.approx(full["project"] + full["route"])
+    assert timings == {**full, "add second": added.seconds}
+    assert added.seconds > 0
     assert cost["heads"]["descent"]["steps"] == 2  # a tenth of 12 steps of one space, rounded up
     assert cost["routers"]["descent"]["steps"] == 2
 
@@ -116,7 +116,7 @@ def test_a_space_that_is_there_already_is_refused(checkpoint, rows, tuples):
 
 
 def test_a_space_without_rows_is_refused(checkpoint, rows, tuples):
-    with pytest.raises(TrainingError, match="embed the pools with it first"):
+    with pytest.raises(TrainingError, match="embed it first"):
         add("other", to=checkpoint, rows=rows, tuples=tuples, spaces={})
 
 
