@@ -131,7 +131,7 @@ def grow(
     heads = heads or _fewer_heads(before)
     routers = routers or _fewer_routers(before)
     made_of = fingerprint(
-        asdict(recipe), asdict(heads), asdict(routers), of_rows(rows), of_tuples(tuples)
+        asdict(recipe), asdict(heads), asdict(routers), of_rows(rows, tuples), of_tuples(tuples)
     )
     trained, _, head_facts = train_heads(
         work / "heads", recipe, (space,), rows, tuples, heads, made_of, on_step=on_step
@@ -246,6 +246,6 @@ def _grow_routers(
         ).seconds
     routers = {**others, **{m: router.whole() for m, router in growing.items()}}
     binder = Binder(recipe, checkpoint.projectors, routers, checkpoint.priors).eval()
-    load = loads(binder, rows, settings)
+    load = loads(binder, rows, tuples, settings)
     priors = {**checkpoint.priors, **{m: one.weights for m, one in load.items()}}
     return replace(checkpoint, routers=routers, priors=priors), seconds

@@ -48,8 +48,8 @@ def of_tuples(tuples: Tuples) -> str:
     return digest.hexdigest()
 
 
-def of_rows(rows: RowSource) -> str:
-    """A digest of which spaces and how many items there are, and of the first and last rows.
+def of_rows(rows: RowSource, tuples: Tuples) -> str:
+    """A digest of which spaces and how many items there are, and of the pools' first and last rows.
 
     Rows in between may change unnoticed: whoever knows what the rows were made of says so in
     the stage's `inputs`.
@@ -59,8 +59,10 @@ def of_rows(rows: RowSource) -> str:
         count = rows.count(modality)
         for space in sorted(rows.spaces(modality)):
             digest.update(f"{modality}/{space}/{count}".encode())
-            ends = rows.take(space, modality, torch.tensor([0, count - 1]))
-            digest.update(_bytes(ends))
+            items = tuples.pools.get(modality, torch.empty(0, dtype=torch.int64))
+            digest.update(
+                _bytes(rows.take(space, modality, items[[0, -1]] if len(items) else items))
+            )
     return digest.hexdigest()
 
 

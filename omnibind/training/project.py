@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 
 from omnibind.errors import TrainingError
@@ -54,7 +53,9 @@ def run(
     """
     settings, folder = settings or HeadSettings(), out / "project"
     needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
-    made_of = fingerprint(needed, asdict(settings), of_rows(rows), of_tuples(tuples), inputs)
+    made_of = fingerprint(
+        needed, asdict(settings), of_rows(rows, tuples), of_tuples(tuples), inputs
+    )
     known = done(folder, made_of)
     if known is not None:
         return Trained(skipped=True, resumed=0, facts=known)
@@ -129,7 +130,7 @@ def _spaces(recipe: Recipe, rows: RowSource, tuples: Tuples) -> tuple[str, ...]:
 
 def _dim(space: str, rows: RowSource, tuples: Tuples) -> int:
     for modality in modalities_of(rows, space, tuples):
-        return rows.take(space, modality, torch.tensor([0])).shape[1]
+        return rows.take(space, modality, tuples.pools[modality][:1]).shape[1]
     raise TrainingError(
         f"rows of {space!r} to train on",
         found=f"none in the pools of {', '.join(rows.modalities()) or 'nothing'}",
