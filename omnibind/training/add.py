@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,12 +29,16 @@ from omnibind.training.heads import HeadSettings, modalities_of
 from omnibind.training.project import train_heads
 from omnibind.training.route import loads, router_tuples
 from omnibind.training.routers import RouterObjective, RouterSettings
+from omnibind.training.transfer import transferred
 from omnibind.training.tuples import RowSource, Tuples
 
 __all__ = ["SHARE", "Added", "Measure", "add", "grow", "grown_recipe"]
 
-SHARE = 0.1
-"""Of the full bind's work, that is spent on a new space by default."""
+SHARE = 0.08
+"""Of the full bind's work, that is spent on a new space by default; a step of the heads of one
+space costs more than its share of a step of all of them."""
+FASTER = 4.0
+"""At most so many times the full bind's learning rate: fewer steps have to lead as far."""
 Measure = Callable[[BoundCheckpoint], Mapping[str, Any]]
 """Looks at a grown checkpoint before it is written, and gives facts to record in it."""
 
@@ -89,7 +94,7 @@ def add(
         spaces: cards, for licences and revisions.
         out: another folder for the result; by default it takes the place of `to`.
         heads: by default those of the checkpoint, with as many steps as `SHARE` of the full
-            bind's work pays for.
+            bind's work pays for, at a rate that is raised as the steps are fewer.
         routers: likewise.
         seen: file of the items that training has seen; by default that of the checkpoint.
         measure: called with the grown checkpoint before it is written; gives facts to record.
@@ -133,8 +138,12 @@ def grow(
     made_of = fingerprint(
         asdict(recipe), asdict(heads), asdict(routers), of_rows(rows, tuples), of_tuples(tuples)
     )
+    began = time.monotonic()
+    given = transferred(space, before.projectors, rows, tuples, seed=heads.descent.seed)
+    first = {space: given[1]} if given else {}
+    fitted = time.monotonic() - began
     trained, _, head_facts = train_heads(
-        work / "heads", recipe, (space,), rows, tuples, heads, made_of, on_step=on_step
+        work / "heads", recipe, (space,), rows, tuples, heads, made_of, on_step=on_step, first=first
     )
     after = replace(
         before,
@@ -145,8 +154,9 @@ def grow(
     after, router_seconds = _grow_routers(
         after, space, rows, tuples, routers, work, made_of, on_step
     )
-    seconds = head_facts["seconds"] + router_seconds
-    settings = {"space": space, "heads": asdict(heads), "routers": asdict(routers)}
+    seconds = fitted + head_facts["seconds"] + router_seconds
+    settings: dict[str, Any] = {"space": space, "begun_from": given[0] if given else None}
+    settings |= {"heads": asdict(heads), "routers": asdict(routers)}
     facts = {**after.facts, "added": [*after.facts.get("added", ()), settings]}
     timings = {**after.timings, f"add {space}": seconds}
     return replace(after, facts=facts, timings=timings), seconds
@@ -187,7 +197,9 @@ def _fewer_routers(checkpoint: BoundCheckpoint) -> RouterSettings:
 
 
 def _fewer(descent: DescentSettings, share: float) -> DescentSettings:
-    return replace(descent, steps=max(1, math.ceil(descent.steps * min(1.0, share))))
+    steps = max(1, math.ceil(descent.steps * min(1.0, share)))
+    faster = min(FASTER, descent.steps / steps)
+    return replace(descent, steps=steps, rate=descent.rate * faster)
 
 
 def _with_descent(settings: Mapping[str, Any]) -> dict[str, Any]:

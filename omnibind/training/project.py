@@ -81,8 +81,12 @@ def train_heads(
     inputs: str,
     ranks: Ranks = ALONE,
     on_step: OnStep | None = None,
+    first: Mapping[str, HeadEnsemble] | None = None,
 ) -> tuple[dict[str, HeadEnsemble], int, dict[str, Any]]:
-    """Trained heads by space, the step at which a killed run went on, and facts to record."""
+    """Trained heads by space, the step at which a killed run went on, and facts to record.
+
+    Spaces that are in `first` begin there, the others at seeded values.
+    """
     dims = {space: _dim(space, rows, tuples) for space in spaces}
     if _dim(recipe.backbone, rows, tuples) != recipe.joint_dim:
         raise TrainingError(
@@ -91,7 +95,11 @@ def train_heads(
             next_step="correct `joint_dim` in the recipe",
         )
     seed = settings.descent.seed
-    alone = {space: new_heads(space, dims[space], recipe, seed=seed) for space in spaces}
+    known = first or {}
+    alone = {
+        space: known[space] if space in known else new_heads(space, dims[space], recipe, seed=seed)
+        for space in spaces
+    }
     groups = [
         HeadEnsemble.stacked([alone[space] for space in group])
         for _, group in groupby(sorted(spaces, key=dims.__getitem__), key=dims.__getitem__)
