@@ -4,6 +4,7 @@ recipe.json                     recipe, spaces, checksums, slot priors, training
 projectors/<space>.safetensors  one file a space
 routers.safetensors             absent where no router was trained
 README.md                       the model card, for people
+timings.json                    seconds that training took; all else depends on the seed alone
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class BoundCheckpoint:
         routers: by modality.
         priors: modality -> slot -> mean weight recorded at training.
         facts: licences, training data, metrics: whatever the trainer recorded, as JSON.
+        timings: seconds by stage.
     """
 
     recipe: Recipe
@@ -59,6 +61,7 @@ class BoundCheckpoint:
     routers: Mapping[str, Router] = field(default_factory=dict)
     priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     def binder(self, spaces: Iterable[str] | None = None) -> Binder:
         """A binder of all its spaces, or of some."""
@@ -124,6 +127,8 @@ def write_checkpoint(
             write_projector(projector, path, backbone=checkpoint.recipe.backbone)
     if checkpoint.routers:
         write_routers(checkpoint.routers, folder / "routers.safetensors")
+    timings = json.dumps(dict(checkpoint.timings), indent=1)
+    (folder / "timings.json").write_text(timings, encoding="utf-8")
     (folder / "README.md").write_text(_model_card(checkpoint, spaces), encoding="utf-8")
     content = {
         "format": FORMAT,
@@ -163,6 +168,7 @@ def read_checkpoint(folder: Path) -> BoundCheckpoint:
             for path in sorted((folder / "projectors").glob("*.safetensors"))
         }
         routers = read_routers(folder / "routers.safetensors", recipe)
+        timings = _timings(folder)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
     return BoundCheckpoint(
@@ -171,6 +177,7 @@ def read_checkpoint(folder: Path) -> BoundCheckpoint:
         routers=routers,
         priors=content["priors"],
         facts=content["facts"],
+        timings=timings,
     )
 
 
@@ -200,6 +207,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
         return {"sha256": {}, "priors": {}, "facts": {}, **content}
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
+
+
+def _timings(folder: Path) -> dict[str, float]:
+    path = folder / "timings.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def write_routers(routers: Mapping[str, Router], path: Path) -> None:
@@ -260,5 +272,8 @@ def _model_card(checkpoint: BoundCheckpoint, spaces: Mapping[str, SpaceSpec]) ->
             allowed = {True: "yes", False: "no", None: "unclear"}[card.commercial_use]
             lines.append(f"| {name} | {card.licence} | {allowed} | {card.training_data} |")
     for title, value in checkpoint.facts.items():
+        if isinstance(value, str):
+            lines += ["", f"## {title}", "", value]
+            continue
         lines += ["", f"## {title}", "", "```json", json.dumps(value, indent=1), "```"]
     return "\n".join([*lines, ""])

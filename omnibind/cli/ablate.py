@@ -25,9 +25,10 @@ def ablate(
     as_json: AsJson = False,
 ) -> None:
     """Leave out one slot at a time, and show what that loses."""
-    model = Loading(recipe=recipe, size=size, weights=weights).model(device)
-    rows, failed = load_benchmark(model, data)
-    found = evaluation.ablate(model.binder, rows)
+    loading = Loading(recipe=recipe, size=size, weights=weights)
+    model = loading.model(device)
+    benchmark = load_benchmark(model, data, loading.name)
+    found = evaluation.ablate(model.binder, benchmark.rows)
     if as_json:
         print_json(found.to_json(metric))
     else:
@@ -39,5 +40,5 @@ def ablate(
                 for (a, b), one in pairs.items()
             ],
         )
-    if failed:
+    if benchmark.failures:
         raise typer.Exit(1)

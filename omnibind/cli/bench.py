@@ -132,3 +132,38 @@ def heads(
             ("ratio", f"{found.ratio:.2f}"),
         ],
     )
+
+
+@app.command()
+def adding(
+    spaces: Annotated[int, typer.Option("--spaces", min=3, max=8, help="Of the toy world.")] = 8,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Of the heads' training.")] = 300,
+    seed: Annotated[int, typer.Option("--seed", help="Of the world and the training.")] = 0,
+    late: Annotated[
+        list[str] | None, typer.Option("--late", help="The space that is added; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add each space of a toy world to the others, and bind all of them anew."""
+    from omnibind.bench import adding as adding_bench
+
+    world = adding_bench.World(spaces=spaces, steps=steps, seed=seed)
+    found = adding_bench.measure(world, late or ())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["space", ">mAP before", ">added", ">bound anew", ">added - anew", ">time", ">of anew"],
+        [
+            (
+                one.space,
+                f"{one.before:.3f}",
+                f"{one.added:.3f}",
+                f"{one.anew:.3f}",
+                f"{one.added - one.anew:+.3f}",
+                f"{one.share:.1%}",
+                f"{one.share_anew:.1%}",
+            )
+            for one in found
+        ],
+    )

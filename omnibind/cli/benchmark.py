@@ -1,7 +1,8 @@
-"""Labelled items on the command line: read, encoded, and what failed said aloud."""
+"""Labelled items on the command line: read, encoded; what failed or was seen is said aloud."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,15 +21,19 @@ Data = Annotated[
 ]
 
 
-def load_benchmark(model: Embedder, data: str) -> tuple[evaluation.LabelledRows, int]:
-    """Rows of the good items, and how many failed."""
+def load_benchmark(model: Embedder, data: str, name: str | Path) -> evaluation.Benchmark:
+    """The benchmark, encoded for a model of that name."""
     items = evaluation.labelled_items(data, model.known)
     with progress("encoding", len(items)) as advance:
 
         def on_done(_: object) -> None:
             advance(1)
 
-        rows, failures = evaluation.encoded(model, items, on_done=on_done)
-    for failure in failures:
+        found = evaluation.read_benchmark(
+            model, items, name=data, seen=evaluation.seen_of(name), on_done=on_done
+        )
+    for failure in found.failures:
         talk(f"failed: {failure.item}\n  {failure.stage}: {failure.reason}")
-    return rows, len(failures)
+    if found.seen.count:
+        talk(f"warning: {found.seen.said()}")
+    return found

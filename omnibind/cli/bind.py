@@ -1,46 +1,78 @@
-"""`omnibind bind RECIPE --pool MODALITY=WHERE ... --out DIR`: a joint space from unpaired pools."""
+"""`omnibind bind RECIPE ... --out DIR`: a joint space from unpaired pools; `bind add`: one more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from omnibind.cli.options import AsJson, CommercialOnly, Device, ModelSize, WeightsKind, Without
 from omnibind.cli.printing import print_json, print_table, progress, talk
 from omnibind.plugins import registry
 
 if TYPE_CHECKING:
+    from omnibind.training.add import Added
+    from omnibind.training.adding import Change
     from omnibind.training.plan import Ran
 
-app = typer.Typer()
+RECIPE = "recipe"
 
 
-@app.command()
+class Bind(TyperGroup):
+    """`bind add ...` is a command of its own; everything else after `bind` is about a recipe."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Parses the arguments as the one or the other."""
+        if args[:1] == ["add"]:
+            return super().make_context(info_name, args, parent, **extra)
+        extra = {"help_option_names": ["--help"], **extra}  # not the root's none
+        return self.commands[RECIPE].make_context(info_name, args, parent, **extra)
+
+
+app = typer.Typer(cls=Bind)
+Pools = Annotated[
+    list[str],
+    typer.Option(
+        "--pool",
+        help="MODALITY=WHERE: a folder, CSV or Parquet manifest, WebDataset tar, lines of "
+        "text; may be repeated.",
+    ),
+]
+MorePools = Annotated[
+    list[str] | None,
+    typer.Option("--pool", help="MODALITY=WHERE, in place of the binding's of that modality."),
+]
+Links = Annotated[
+    list[str] | None,
+    typer.Option("--link", help="MODALITY-MODALITY=SPACE by which items are paired."),
+]
+Benchmarks = Annotated[
+    list[str] | None,
+    typer.Option("--evaluate", help="A benchmark, as for `omnibind evaluate`; repeatable."),
+]
+
+
+@app.command(RECIPE)
 def bind(
     recipe: Annotated[str, typer.Argument(help="A recipe; see `omnibind recipes`.")],
-    pool: Annotated[
-        list[str],
-        typer.Option(
-            "--pool",
-            help="MODALITY=WHERE: a folder, CSV or Parquet manifest, WebDataset tar, lines of "
-            "text; may be repeated.",
-        ),
-    ],
+    pool: Pools,
     out: Annotated[Path, typer.Option("--out", help="The folder of this binding.")],
     stage: Annotated[
         list[str] | None,
         typer.Option("--stage", help="Only this stage; may be repeated. All if left out."),
     ] = None,
-    link: Annotated[
-        list[str] | None,
-        typer.Option("--link", help="MODALITY-MODALITY=SPACE by which items are paired."),
-    ] = None,
+    link: Links = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", help="Items of a benchmark: [MODALITY=]WHERE, as for --pool."),
+    ] = None,
+    evaluate: Benchmarks = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", help="Classify its items too, by e.g. 'a photo of {}'."),
     ] = None,
     near_duplicate: Annotated[
         float | None,
@@ -78,6 +110,7 @@ def bind(
     """Learn a joint space from pools of unpaired items; it comes to lie in DIR/checkpoint.
 
     Each stage resumes where it was stopped, and is skipped when it is done and nothing has changed.
+    `omnibind bind add SPACE --to DIR` adds a space to it later.
     """
     from omnibind.engine import shared_engine
     from omnibind.training.heads import HeadSettings
@@ -104,6 +137,8 @@ def bind(
         exclude=exclude or (),
         without=without or (),
         commercial_only=commercial_only,
+        benchmarks=evaluate or (),
+        prompts=prompt or (),
         settings=Settings(**{name: value for name, value in asked.items() if value is not None}),  # pyright: ignore[reportArgumentType]
     )
     try:
@@ -120,8 +155,79 @@ def _print(ran: Mapping[str, Ran], *, as_json: bool) -> None:
         return
     print_table(
         ["stage", "", "made"],
+        [(name, _state(one), one.facts["said"]) for name, one in ran.items()],
+    )
+
+
+def _state(ran: Ran) -> str:
+    if not ran.asked:
+        return "not asked"
+    return "as before" if ran.skipped else "done"
+
+
+@app.command("add")
+def add(
+    space: Annotated[str, typer.Argument(help="A space; see `omnibind spaces`.")],
+    to: Annotated[Path, typer.Option("--to", help="The folder of a binding, or a checkpoint.")],
+    pool: MorePools = None,
+    link: Links = None,
+    evaluate: Benchmarks = None,
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Add a space to a bound checkpoint; its old projectors stay byte for byte.
+
+    Only the new space's heads and one row in each router are trained.
+    """
+    from omnibind.engine import shared_engine
+    from omnibind.training.adding import add_space
+
+    done = add_space(
+        space,
+        to=to,
+        known=registry(),
+        engine=shared_engine(device=device, size=size, weights=weights, cached=False),
+        progress=progress,
+        talk=talk,
+        pools=pool or (),
+        links=link or (),
+        benchmarks=evaluate or (),
+    )
+    talk(_cost(space, done.added))
+    if as_json:
+        print_json(
+            {
+                "folder": str(done.added.folder),
+                "seconds": done.added.seconds,
+                "full_bind_seconds": done.added.full_seconds if done.added.known else None,
+                "changes": done.changes,
+            }
+        )
+        return
+    if not done.changes:
+        talk("what it changed is not measured: name a benchmark with --evaluate")
+        return
+    print_table(
+        ["benchmark", "direction", ">mAP before", ">after", ">gain", ">low", ">high"],
         [
-            (name, "as before" if one.skipped else "done", one.facts["said"])
-            for name, one in ran.items()
+            (data, f"{one.asked} -> {one.searched}", *_cells(one))
+            for data, changes in done.changes.items()
+            for one in changes
         ],
     )
+
+
+def _cost(space: str, added: Added) -> str:
+    said = f"{space} is in {added.folder}: {added.seconds:.1f} s of training"
+    if not added.known:
+        return f"{said}; the checkpoint does not say how long the full bind took"
+    return f"{said}, {added.share:.1%} of the full bind's {added.full_seconds:.1f} s"
+
+
+def _cells(one: Change) -> tuple[str, ...]:
+    if one.before is None or one.gain is None:
+        return "none", f"{one.after:.3f}", "", "", ""
+    gain = (f"{number:+.3f}" for number in (one.gain.value, one.gain.low, one.gain.high))
+    return f"{one.before:.3f}", f"{one.after:.3f}", *gain

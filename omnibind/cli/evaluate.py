@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from omnibind import evaluation
 from omnibind.cli.benchmark import Data, load_benchmark
 from omnibind.cli.options import AsJson, Device, Loading, ModelSize, RecipeName, WeightsKind
 from omnibind.cli.printing import print_json, talk
@@ -33,12 +32,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure retrieval in every direction, and every member space beside it."""
-    model = Loading(recipe=recipe, size=size, weights=weights).model(device)
-    rows, failed = load_benchmark(model, data)
-    classified = evaluation.zero_shot(model, rows, prompt, resamples=resamples) if prompt else {}
-    found = evaluation.evaluate(
-        model.binder, rows, name=data, classified=classified, resamples=resamples
-    )
+    loading = Loading(recipe=recipe, size=size, weights=weights)
+    model = loading.model(device)
+    benchmark = load_benchmark(model, data, loading.name)
+    found = benchmark.evaluate(model, prompt or (), resamples=resamples)
     if out:
         found.write(out)
         talk(f"written to {out}")
@@ -46,5 +43,5 @@ def evaluate(
         print_json(found.to_json())
     else:
         print(found.to_markdown())
-    if failed:
+    if benchmark.failures:
         raise typer.Exit(1)

@@ -51,6 +51,11 @@ class Caller(Protocol):
         """Whether the row is still of use."""
         ...
 
+    @property
+    def more(self) -> bool:
+        """Whether it is about to send more."""
+        ...
+
 
 @dataclass(kw_only=True, eq=False)
 class Request:
@@ -121,7 +126,8 @@ class Limits:
 
     Attributes:
         items: in a batch.
-        nbytes: of the samples of a batch.
+        nbytes: of the samples of a batch. On a CPU small ones are faster: what a batch makes on its
+            way then stays in the processor's caches.
         latency: seconds that an interactive request waits for company while more is coming.
         waiting: bytes of all samples that wait; callers are held back beyond it.
     """
@@ -141,7 +147,8 @@ class Batcher:
 
     Samples are together when encoder, priority and length (as a power of two bytes) agree, whoever
     sent them; callers take turns. A batch is ready when it is full, when nothing more is coming
-    for its encoder, or when an interactive request has waited for `latency`. Of several that are
+    for its encoder or from its callers, or when an interactive request has waited for `latency`.
+    A single caller's batches do not depend on the pace of threads. Of several that are
     ready: interactive before bulk, resident encoders before those to be loaded, full ones before
     others, then the longest wait; who has lost patience goes before everybody.
 
@@ -183,16 +190,17 @@ class Batcher:
 
     def put(self, requests: Iterable[Request], expected: Iterable[str] = ()) -> None:
         """Adds requests, and takes back what was expected."""
+        listed = list(requests)
         with self._changed:
             self._coming.subtract(expected)
-            for request in requests:
-                if self._broken:
-                    request.caller.stop(self._broken)
-                    continue
+            broken = self._broken
+            for request in [] if broken else listed:
                 where = (request.spec.key, request.priority, request.bucket)
                 self._bins.setdefault(where, _Waiting()).add(request)
                 self._nbytes += request.nbytes
             self._changed.notify_all()
+        if broken:
+            _stop(listed, broken)
 
     def take(self, runner: Runner) -> Batch | None:
         """Waits for a batch that the runner may run; None once everything is closed."""
@@ -231,12 +239,11 @@ class Batcher:
         """Tells everybody who waits, and who comes later, that a runner broke down."""
         with self._changed:
             self._broken = error
-            for waiting in self._bins.values():
-                for request in waiting.turns():
-                    request.caller.stop(error)
+            left = [r for waiting in self._bins.values() for r in waiting.turns()]
             self._bins.clear()
             self._nbytes = 0
         self.close()
+        _stop(left, error)
 
     def _next(self, runner: Runner) -> tuple[Bin | None, float | None]:
         """The bin to run next, or how long to wait for one."""
@@ -250,7 +257,7 @@ class Batcher:
             age = now - waiting.oldest
             full = waiting.count >= runner.limit(key) or waiting.nbytes >= self.limits.nbytes
             hurried = priority is Priority.INTERACTIVE and age >= self.limits.latency
-            if full or hurried or self._coming[key] <= 0:
+            if full or hurried or not (self._coming[key] > 0 or waiting.more):
                 restless = age >= PATIENCE[priority]
                 rank = (not restless, int(priority), key not in resident, not full, waiting.oldest)
                 best = min(best, (rank, where)) if best else (rank, where)
@@ -278,8 +285,14 @@ class Batcher:
             spec=taken[0].spec,
             requests=taken,
             waited=time.monotonic() - oldest,
-            fill=len(taken) / most,
+            fill=len(taken) / most if room > 0 else 1.0,
         )
+
+
+def _stop(requests: Iterable[Request], error: BaseException) -> None:
+    """Not under the batcher's lock: callers have one of their own."""
+    for caller in {id(request.caller): request.caller for request in requests}.values():
+        caller.stop(error)
 
 
 class _Waiting:
@@ -293,6 +306,10 @@ class _Waiting:
     @property
     def oldest(self) -> float:
         return min(line[0].since for line in self._lines.values())
+
+    @property
+    def more(self) -> bool:
+        return any(line[0].caller.more for line in self._lines.values())
 
     def add(self, request: Request) -> None:
         self._lines.setdefault(id(request.caller), deque()).append(request)

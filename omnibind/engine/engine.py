@@ -34,6 +34,8 @@ __all__ = ["Engine", "shared_engine"]
 EncodersByModality = Mapping[str, Sequence[EncoderSpec]]
 AHEAD = 3
 """Batches of items that a caller may have under way (ours)."""
+BATCH_BYTES, BATCH_BYTES_APART = 4 << 20, 256 << 20
+"""Of the samples of a batch, on a CPU and on an accelerator (ours)."""
 AT_ONCE = 2
 """Batches that a device has under way (ours)."""
 
@@ -54,7 +56,7 @@ class Engine:
         workers: threads that decode and preprocess; the number of processors by default.
         processes: whether each of these works in a process of its own. Slower to start, and what
             crashes in there is one bad item.
-        batch_size: items an encoder sees at once.
+        batch_size: items an encoder sees at once, at most; on a CPU fewer where samples are large.
         latency: seconds that an item of a small call waits for others to share its batch.
         spool: bytes of samples that a call may keep in host memory where its encoders do not fit
             on the devices together; beyond it, items are decoded once more for each group.
@@ -88,7 +90,8 @@ class Engine:
         self.cache = cache
         self._pid = os.getpid()
         self._stats = Recorder()
-        self._batcher = Batcher(Limits(items=batch_size, latency=latency))
+        nbytes = BATCH_BYTES if self.device.type == "cpu" else BATCH_BYTES_APART
+        self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
         self._lanes = self._made_lanes(memory)
         self.processes = (
             Processes(self.networks, cache, self._stats.replacement) if processes else None

@@ -108,6 +108,9 @@ class Job:
         self._failures: dict[int, ItemFailure] = {}
         self._left: dict[int, set[str]] = {}
         self._untold: deque[Item] = deque()
+        self._order: deque[int] = deque()
+        self._made: dict[int, tuple[list[Request], set[str]]] = {}
+        self._open = self._roomy = True
         self._spool: dict[int, dict[str, Request]] = {}
         self._spooled = 0
         self._error: BaseException | None = None
@@ -132,9 +135,11 @@ class Job:
             for number, group in enumerate(groups):
                 before(number)
                 later = {key for others in groups[number + 1 :] for key in others}
+                self._open = True
                 for item in listed:
                     self._admit(item, set(group), later, first=number == 0)
                     self._tell(last=not later)
+                self._open = False
                 self._wait(lambda: not self._left)
                 self._tell(last=not later)
         except KeyboardInterrupt as error:
@@ -188,12 +193,17 @@ class Job:
         """Whether the item has not failed, and the call not ended."""
         return self._error is None and request.index in self._left
 
+    @property
+    def more(self) -> bool:
+        """Whether there are items that are not under way yet, and room for them."""
+        return self._open and self._error is None and self._has_room()
+
     def _admit(self, item: Item, group: set[str], later: set[str], *, first: bool) -> None:
         """Sends an item to the encoders of a group, when there is room for it."""
         index, batcher = item.index, self._parts.batcher
         if not first and index in self._failures:
             return
-        self._wait(lambda: not self._left or (not batcher.crowded and self._has_room()))
+        self._wait(self._has_room)
         by_key = self._encoders.get(item.modality.name, {})
         with self._changed:
             due = {k for k in by_key if k in group and index not in self._rows[k]}
@@ -202,10 +212,13 @@ class Job:
             prepared = {PREPARING} if missing or first else set[str]()
             if due or prepared:
                 self._left[index] = due | prepared
+            if prepared:
+                self._order.append(index)
             if first:
                 self._items[index] = item
                 self._untold.append(item)
                 self._parts.stats.item(item.modality.name)
+            self._note_room()
         batcher.put(ready)
         if prepared:
             ahead = later if self._spooled < self._parts.spool else set[str]()
@@ -215,10 +228,13 @@ class Job:
             self._parts.workers.submit(self._priority, task)
 
     def _has_room(self) -> bool:
+        return not self._left or (self._roomy and not self._parts.batcher.crowded)
+
+    def _note_room(self) -> None:
         """Whether few items are under way, and not too many through before one that is not."""
         waits = bool(self._untold) and self._untold[0].index in self._left
         through = len(self._untold) if waits else 0
-        return len(self._left) < self._window and through < 2 * self._window
+        self._roomy = len(self._left) < self._window and through < 2 * self._window
 
     def _prepare(self, item: Item, specs: Sequence[EncoderSpec], expected: set[str]) -> None:
         """In a worker: makes the samples of an item; those for later groups are spooled."""
@@ -231,7 +247,15 @@ class Job:
         except BaseException as error:  # noqa: BLE001 - raised where the rows are waited for
             self.stop(error)
         finally:
-            self._parts.batcher.put(requests, expected)
+            self._put_in_order(item.index, requests, expected)
+
+    def _put_in_order(self, index: int, requests: list[Request], expected: set[str]) -> None:
+        """Sends samples on in the order of their items, whichever thread was faster."""
+        batcher = self._parts.batcher
+        with self._changed:
+            self._made[index] = (requests, expected)
+            while self._order and self._order[0] in self._made:
+                batcher.put(*self._made.pop(self._order.popleft()))
 
     def _sort_in(
         self, item: Item, made: Prepared, specs: Sequence[EncoderSpec], expected: set[str]
@@ -277,6 +301,7 @@ class Job:
             left -= keys
             if not left:
                 del self._left[index]
+                self._note_room()
                 self._changed.notify_all()
 
     def _failed(self, failure: ItemFailure) -> None:
@@ -286,9 +311,13 @@ class Job:
             self._left.pop(failure.index, None)
             spooled = self._spool.pop(failure.index, {})
             self._spooled -= sum(request.nbytes for request in spooled.values())
+            self._note_room()
             self._changed.notify_all()
 
     def _wait(self, until: Callable[[], bool]) -> None:
+        """Waits in the caller's thread; whoever waits for more of this caller looks again."""
+        if not until():
+            self._parts.batcher.nudge()
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or until())
             if self._error is not None:
@@ -302,6 +331,7 @@ class Job:
         with self._changed:
             while self._untold and self._untold[0].index not in self._left:
                 told.append(self._untold.popleft())
+            self._note_room()
         if self._on_done:
             for item in told:
                 self._on_done(item)

@@ -1,6 +1,7 @@
 """How well rows of one kind find rows of another: figures, what guessing gives, and how sure."""
 
 from omnibind.evaluation.ablate import Ablation, ablate
+from omnibind.evaluation.benchmark import Benchmark, read_benchmark
 from omnibind.evaluation.bootstrap import Figure
 from omnibind.evaluation.classification import Classification, class_rows, classification
 from omnibind.evaluation.evaluate import Evaluation, evaluate
@@ -8,12 +9,14 @@ from omnibind.evaluation.explain import Explanation, explain
 from omnibind.evaluation.labelled import LabelledItem, encoded, labelled_items, zero_shot
 from omnibind.evaluation.measure import Retrieval, retrieval
 from omnibind.evaluation.members import LabelledRows, bound, compare, members
+from omnibind.evaluation.overlap import SeenItems, content_ids, seen_items, seen_of
 from omnibind.evaluation.pairs import AnyToAny, any_to_any
 from omnibind.evaluation.ranking import relevance
 
 __all__ = [
     "Ablation",
     "AnyToAny",
+    "Benchmark",
     "Classification",
     "Evaluation",
     "Explanation",
@@ -21,18 +24,23 @@ __all__ = [
     "LabelledItem",
     "LabelledRows",
     "Retrieval",
+    "SeenItems",
     "ablate",
     "any_to_any",
     "bound",
     "class_rows",
     "classification",
     "compare",
+    "content_ids",
     "encoded",
     "evaluate",
     "explain",
     "labelled_items",
     "members",
+    "read_benchmark",
     "relevance",
     "retrieval",
+    "seen_items",
+    "seen_of",
     "zero_shot",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from omnibind.evaluation.bootstrap import Figure
 from omnibind.evaluation.classification import Classification
 from omnibind.evaluation.measure import Retrieval
 from omnibind.evaluation.members import LabelledRows, bound, compare, members
+from omnibind.evaluation.overlap import UNKNOWN, SeenItems
 from omnibind.evaluation.pairs import AnyToAny
 from omnibind.evaluation.picture import Series, whiskers
 
@@ -28,14 +29,16 @@ class Evaluation:
         whole: the bound model.
         alone: each member, by space.
         classified: zero-shot classification by modality, where it was asked for.
-        facts: warnings and circumstances to print: overlap with training data, missing spaces.
+        seen: which of its items training has seen.
+        facts: further circumstances to print.
     """
 
     name: str
     whole: AnyToAny
     alone: Mapping[str, AnyToAny]
     classified: Mapping[str, Classification]
-    facts: Mapping[str, Any]
+    seen: SeenItems = UNKNOWN
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, metric: str = "R@1") -> dict[tuple[str, str], tuple[str, Figure]]:
         """By direction: the best member, and bound minus best member by paired bootstrap."""
@@ -60,12 +63,34 @@ class Evaluation:
                 for metric in metrics
             },
             "classification": {m: found.to_json() for m, found in self.classified.items()},
+            "overlap": self.seen.to_json(),
             "facts": dict(self.facts),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The figures alone, for a checkpoint: each with the ends of its interval."""
+        best = compare(self.whole, self.alone, "mAP")
+        return {
+            "directions": [
+                {
+                    "from": a,
+                    "to": b,
+                    "queries": found.queries,
+                    "candidates": found.candidates,
+                    **{metric: _ends(one) for metric, one in found.figures.items()},
+                    "median_rank": found.median_rank.value,
+                    "best_member": best[a, b][0] if (a, b) in best else None,
+                }
+                for a, b, found in self.whole
+            ],
+            "classification": {m: found.to_json() for m, found in self.classified.items()},
+            "overlap": self.seen.to_json(),
         }
 
     def to_markdown(self) -> str:
         """Two tables: retrieval with every member, and classification."""
         lines = [f"# {self.name}", "", "Intervals: 95 %, bootstrap over queries.", ""]
+        lines += [f"* {self.seen.said()}"]
         lines += [f"* {name}: {value}" for name, value in self.facts.items()]
         lines += ["", "| direction | model | queries | candidates | R@1 | R@5 | R@10 | mAP |"]
         lines[-1] += " median rank | chance R@1 | bound - best member, R@1 |"
@@ -118,6 +143,7 @@ def evaluate(
     *,
     name: str = "evaluation",
     classified: Mapping[str, Classification] | None = None,
+    seen: SeenItems = UNKNOWN,
     facts: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Evaluation:
@@ -128,6 +154,7 @@ def evaluate(
         data: the benchmark.
         name: of the benchmark.
         classified: zero-shot classification by modality, measured by the caller.
+        seen: which of the items training has seen.
         facts: circumstances to print.
         settings: of `retrieval`: ks, resamples, seed.
     """
@@ -136,6 +163,7 @@ def evaluate(
         whole=bound(binder, data, **settings),
         alone=members(data, **settings),
         classified=classified or {},
+        seen=seen,
         facts=facts or {},
     )
 
@@ -152,6 +180,10 @@ def _classified(modality: str, found: Classification) -> str:
     figures = [*found.top.values(), found.mean_average_precision]
     cells = [modality, str(found.items), str(found.classes), *map(_cell, figures)]
     return f"| {' | '.join(cells)} |"
+
+
+def _ends(one: Figure) -> list[float]:
+    return [round(number, 4) for number in (one.value, one.low, one.high)]
 
 
 def _cell(one: Figure) -> str:

@@ -3,6 +3,7 @@
 from omnibind.store.columns import Column, Entry, column_of, unusable
 from omnibind.store.health import Problem, StoreInfo, describe, drop, verify
 from omnibind.store.ids import IdIndex
+from omnibind.store.lock import only_writer
 from omnibind.store.rows import StoreRows
 from omnibind.store.store import Store
 from omnibind.store.writer import Writer
@@ -19,6 +20,7 @@ __all__ = [
     "column_of",
     "describe",
     "drop",
+    "only_writer",
     "unusable",
     "verify",
 ]

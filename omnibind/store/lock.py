@@ -15,8 +15,12 @@ __all__ = ["only_writer"]
 
 
 @contextmanager
-def only_writer(folder: Path) -> Generator[None]:
+def only_writer(folder: Path, what: str = "to write the store") -> Generator[None]:
     """Keeps other writers out of a folder.
+
+    Args:
+        folder: made if it is not there.
+        what: somebody wants to do, in the message to whoever comes second.
 
     Raises:
         StoreError: another process, or another writer of this one, is writing it.
@@ -29,7 +33,7 @@ def only_writer(folder: Path) -> Generator[None]:
     except Timeout as error:
         holder = who.read_text() if who.is_file() else "unknown"
         raise StoreError(
-            f"to write the store {folder}",
+            f"{what} {folder}",
             found=f"the process {holder} is writing it now",
             next_step="wait until it has ended, or choose another folder",
         ) from error

@@ -7,9 +7,9 @@ for number, their BatchNorm statistics. Ours; reviewers of the paper asked for i
 from __future__ import annotations
 
 import math
-import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,28 @@ from torch import nn
 from omnibind.binder import Binder
 from omnibind.checkpoint import BoundCheckpoint, read_checkpoint, write_checkpoint
 from omnibind.errors import TrainingError
+from omnibind.seen import SEEN
 from omnibind.specs import Recipe, Slot, SpaceSpec
 from omnibind.training.descent import DescentSettings, OnStep, descend
 from omnibind.training.done import fingerprint, of_rows, of_tuples
+from omnibind.training.exchange import exchange, finish_exchange
 from omnibind.training.grown import GrownRouter
 from omnibind.training.heads import HeadSettings, modalities_of
 from omnibind.training.project import train_heads
 from omnibind.training.route import loads, router_tuples
 from omnibind.training.routers import RouterObjective, RouterSettings
+from omnibind.training.transfer import transferred
 from omnibind.training.tuples import RowSource, Tuples
 
-__all__ = ["SHARE", "Added", "add"]
+__all__ = ["SHARE", "Added", "Measure", "add", "grow", "grown_recipe"]
 
-SHARE = 0.1
-"""Of the full bind's work, that is spent on a new space by default."""
+SHARE = 0.08
+"""Of the full bind's work, that is spent on a new space by default; a step of the heads of one
+space costs more than its share of a step of all of them."""
+FASTER = 4.0
+"""At most so many times the full bind's learning rate: fewer steps have to lead as far."""
+Measure = Callable[[BoundCheckpoint], Mapping[str, Any]]
+"""Looks at a grown checkpoint before it is written, and gives facts to record in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +62,11 @@ class Added:
         """Of the full bind's time."""
         return self.seconds / self.full_seconds
 
+    @property
+    def known(self) -> bool:
+        """Whether the checkpoint says how long the full bind took."""
+        return not math.isnan(self.full_seconds)
+
 
 def add(
     space: str,
@@ -65,6 +78,8 @@ def add(
     out: Path | None = None,
     heads: HeadSettings | None = None,
     routers: RouterSettings | None = None,
+    seen: Path | None = None,
+    measure: Measure | None = None,
     on_step: OnStep | None = None,
 ) -> Added:
     """Trains what a new space needs and writes a checkpoint that has it.
@@ -79,25 +94,56 @@ def add(
         spaces: cards, for licences and revisions.
         out: another folder for the result; by default it takes the place of `to`.
         heads: by default those of the checkpoint, with as many steps as `SHARE` of the full
-            bind's work pays for.
+            bind's work pays for, at a rate that is raised as the steps are fewer.
         routers: likewise.
+        seen: file of the items that training has seen; by default that of the checkpoint.
+        measure: called with the grown checkpoint before it is written; gives facts to record.
         on_step: told of each step.
 
     Raises:
         TrainingError: the space is there already, has no rows, or training had to stop.
         CheckpointError: `to` is no checkpoint.
     """
-    _finish_exchange(to)
-    before = read_checkpoint(to)
-    recipe = _grown_recipe(before.recipe, space, rows, tuples)
+    finish_exchange(to)
+    before, place = read_checkpoint(to), out or to
+    work = place.with_name(f"{place.name}.adding")
+    after, seconds = grow(before, space, rows, tuples, work, heads, routers, on_step)
+    if measure:
+        after = replace(after, facts={**after.facts, **measure(after)})
+    part = work / "checkpoint"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    if (seen or to / SEEN).is_file():
+        shutil.copyfile(seen or to / SEEN, part / SEEN)
+    write_checkpoint(after, part, spaces, as_in=to)
+    exchange(part, place)
+    shutil.rmtree(work)
+    return Added(folder=place, seconds=seconds, full_seconds=_full_seconds(before))
+
+
+def grow(
+    before: BoundCheckpoint,
+    space: str,
+    rows: RowSource,
+    tuples: Tuples,
+    work: Path,
+    heads: HeadSettings | None = None,
+    routers: RouterSettings | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[BoundCheckpoint, float]:
+    """The checkpoint with the new space, and the seconds that training took; see `add`."""
+    recipe = grown_recipe(before.recipe, space, modalities_of(rows, space, tuples))
     heads = heads or _fewer_heads(before)
     routers = routers or _fewer_routers(before)
     made_of = fingerprint(
-        asdict(recipe), asdict(heads), asdict(routers), of_rows(rows), of_tuples(tuples)
+        asdict(recipe), asdict(heads), asdict(routers), of_rows(rows, tuples), of_tuples(tuples)
     )
-    work = (out or to).with_name(f"{(out or to).name}.adding")
+    began = time.monotonic()
+    given = transferred(space, before.projectors, rows, tuples, seed=heads.descent.seed)
+    first = {space: given[1]} if given else {}
+    fitted = time.monotonic() - began
     trained, _, head_facts = train_heads(
-        work / "heads", recipe, (space,), rows, tuples, heads, made_of, on_step=on_step
+        work / "heads", recipe, (space,), rows, tuples, heads, made_of, on_step=on_step, first=first
     )
     after = replace(
         before,
@@ -108,30 +154,31 @@ def add(
     after, router_seconds = _grow_routers(
         after, space, rows, tuples, routers, work, made_of, on_step
     )
-    seconds = head_facts["seconds"] + router_seconds
-    result = Added(folder=out or to, seconds=seconds, full_seconds=_full_seconds(before))
-    after = replace(after, facts=_with_cost(after.facts, space, result, heads, routers))
-    part = work / "checkpoint"
-    shutil.rmtree(part, ignore_errors=True)
-    write_checkpoint(after, part, spaces, as_in=to)
-    _exchange(part, out or to)
-    shutil.rmtree(work)
-    return result
+    seconds = fitted + head_facts["seconds"] + router_seconds
+    settings: dict[str, Any] = {"space": space, "begun_from": given[0] if given else None}
+    settings |= {"heads": asdict(heads), "routers": asdict(routers)}
+    facts = {**after.facts, "added": [*after.facts.get("added", ()), settings]}
+    timings = {**after.timings, f"add {space}": seconds}
+    return replace(after, facts=facts, timings=timings), seconds
 
 
-def _grown_recipe(recipe: Recipe, space: str, rows: RowSource, tuples: Tuples) -> Recipe:
+def grown_recipe(recipe: Recipe, space: str, reads: Sequence[str]) -> Recipe:
+    """The recipe with a slot of the new space in every modality that it reads.
+
+    Raises:
+        TrainingError: it is there already, or reads nothing of the pools.
+    """
     if space in recipe.spaces:
         raise TrainingError(
             f"the space {space!r} added to {recipe.name!r}",
             found="it is there already",
             next_step="bind again to train it anew",
         )
-    reads = modalities_of(rows, space, tuples)
     if not reads:
         raise TrainingError(
             f"rows of {space!r} to train on",
-            found=f"none in the pools of {', '.join(rows.modalities()) or 'nothing'}",
-            next_step="embed the pools with it first",
+            found="none in the pools",
+            next_step="give a pool of a modality that it reads, and embed it first",
         )
     grown = {m: (*recipe.slots.get(m, ()), Slot.of(space)) for m in reads}
     return replace(recipe, slots={**recipe.slots, **grown})
@@ -150,7 +197,9 @@ def _fewer_routers(checkpoint: BoundCheckpoint) -> RouterSettings:
 
 
 def _fewer(descent: DescentSettings, share: float) -> DescentSettings:
-    return replace(descent, steps=max(1, math.ceil(descent.steps * min(1.0, share))))
+    steps = max(1, math.ceil(descent.steps * min(1.0, share)))
+    faster = min(FASTER, descent.steps / steps)
+    return replace(descent, steps=steps, rate=descent.rate * faster)
 
 
 def _with_descent(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,8 +213,8 @@ def _stage(checkpoint: BoundCheckpoint, name: str) -> Mapping[str, Any]:
 
 
 def _full_seconds(checkpoint: BoundCheckpoint) -> float:
-    stages = [_stage(checkpoint, name) for name in ("project", "route")]
-    return sum(stage["seconds"] for stage in stages) if all(stages) else math.nan
+    stages = [checkpoint.timings.get(name, math.nan) for name in ("project", "route")]
+    return sum(stages)
 
 
 def _fair_priors(
@@ -209,34 +258,6 @@ def _grow_routers(
         ).seconds
     routers = {**others, **{m: router.whole() for m, router in growing.items()}}
     binder = Binder(recipe, checkpoint.projectors, routers, checkpoint.priors).eval()
-    load = loads(binder, rows, settings)
+    load = loads(binder, rows, tuples, settings)
     priors = {**checkpoint.priors, **{m: one.weights for m, one in load.items()}}
     return replace(checkpoint, routers=routers, priors=priors), seconds
-
-
-def _with_cost(
-    facts: Mapping[str, Any],
-    space: str,
-    added: Added,
-    heads: HeadSettings,
-    routers: RouterSettings,
-) -> dict[str, Any]:
-    full = None if math.isnan(added.full_seconds) else added.full_seconds
-    cost = {"space": space, "seconds": added.seconds, "full_bind_seconds": full}
-    cost |= {"heads": asdict(heads), "routers": asdict(routers)}
-    return {**facts, "added": [*facts.get("added", ()), cost]}
-
-
-def _exchange(new: Path, place: Path) -> None:
-    """Puts a whole folder in place of another; a kill in between is mended by the next call."""
-    old = place.with_name(f"{place.name}.before")
-    if place.exists():
-        os.replace(place, old)
-    os.replace(new, place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _finish_exchange(place: Path) -> None:
-    old = place.with_name(f"{place.name}.before")
-    if old.exists() and not place.exists():
-        os.replace(old, place)

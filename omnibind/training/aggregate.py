@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from omnibind.training.draws import drawn
@@ -22,7 +24,8 @@ class Aggregates:
 
     Args:
         backbone: the space.
-        rows: its pools.
+        rows: of the pools.
+        pools: the items that may be drawn, by modality.
         size: rows of the reference, at most the pool; 0 leaves targets as they are.
         temperature: tau.
         seed: of the draw.
@@ -32,9 +35,16 @@ class Aggregates:
     """
 
     def __init__(
-        self, backbone: str, rows: RowSource, size: int, temperature: float, *, seed: int
+        self,
+        backbone: str,
+        rows: RowSource,
+        pools: Mapping[str, Int64[Tensor, " item"]],
+        size: int,
+        temperature: float,
+        *,
+        seed: int,
     ) -> None:
-        self._backbone, self._rows = backbone, rows
+        self._backbone, self._rows, self._pools = backbone, rows, pools
         self._size, self._temperature, self._seed = size, temperature, seed
         self._references: dict[str, Tensor] = {}
 
@@ -50,7 +60,7 @@ class Aggregates:
 
     def _reference(self, modality: str) -> Float[Tensor, "row dim"]:
         if modality not in self._references:
-            every = torch.arange(self._rows.count(modality))
+            every = self._pools[modality]
             chosen = drawn(every, min(self._size, len(every)), seed=self._seed, step=0, name="near")
             self._references[modality] = self._rows.take(self._backbone, modality, chosen)
         return self._references[modality]

@@ -16,6 +16,8 @@ from omnibind.training.tuples import RowSource, Tuples
 
 __all__ = ["Trained", "done", "fingerprint", "mark_done", "of_rows", "of_tuples"]
 
+NAME = "done.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -46,8 +48,8 @@ def of_tuples(tuples: Tuples) -> str:
     return digest.hexdigest()
 
 
-def of_rows(rows: RowSource) -> str:
-    """A digest of which spaces and how many items there are, and of the first and last rows.
+def of_rows(rows: RowSource, tuples: Tuples) -> str:
+    """A digest of which spaces and how many items there are, and of the pools' first and last rows.
 
     Rows in between may change unnoticed: whoever knows what the rows were made of says so in
     the stage's `inputs`.
@@ -57,26 +59,28 @@ def of_rows(rows: RowSource) -> str:
         count = rows.count(modality)
         for space in sorted(rows.spaces(modality)):
             digest.update(f"{modality}/{space}/{count}".encode())
-            ends = rows.take(space, modality, torch.tensor([0, count - 1]))
-            digest.update(_bytes(ends))
+            items = tuples.pools.get(modality, torch.empty(0, dtype=torch.int64))
+            digest.update(
+                _bytes(rows.take(space, modality, items[[0, -1]] if len(items) else items))
+            )
     return digest.hexdigest()
 
 
-def done(folder: Path, inputs: str) -> Mapping[str, Any] | None:
+def done(folder: Path, inputs: str, name: str = NAME) -> Mapping[str, Any] | None:
     """What a stage recorded when it was done by these inputs; None where it was not."""
     try:
-        content = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content["facts"] if content.get("fingerprint") == inputs else None
 
 
-def mark_done(folder: Path, inputs: str, facts: Mapping[str, Any]) -> None:
+def mark_done(folder: Path, inputs: str, facts: Mapping[str, Any], name: str = NAME) -> None:
     """Says that a stage is done; the last thing it does."""
-    part = folder / "done.json.part"
+    part = folder / f"{name}.part"
     content = {"fingerprint": inputs, "facts": facts}
     part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
-    part.replace(folder / "done.json")
+    part.replace(folder / name)
 
 
 def _bytes(x: Tensor) -> bytes:

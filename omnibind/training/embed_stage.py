@@ -21,7 +21,7 @@ from omnibind.training.plan import Plan, Ran
 from omnibind.training.pools import Pool
 from omnibind.training.progress import Progress, Talk
 
-__all__ = ["embed", "embedded", "read_items", "store_folder"]
+__all__ = ["embed", "embedded", "read_items"]
 
 STAGE = "embed"
 
@@ -51,7 +51,7 @@ def embedded(plan: Plan) -> Mapping[str, Any] | None:
 
 
 def _has_columns(plan: Plan) -> bool:
-    store = Store(store_folder(plan.out))
+    store = Store(plan.store_folder())
     return all(
         modality in store.modalities
         and plan.encoders(modality).keys() <= store.columns(modality).keys()
@@ -90,11 +90,6 @@ def _embed_all(plan: Plan, progress: Progress, talk: Talk) -> dict[str, Any]:
     }
 
 
-def store_folder(out: Path, what: str = "store") -> Path:
-    """Where rows are: of the pools (`store`) or of benchmarks (`exclude`)."""
-    return out / what
-
-
 def items_file(out: Path, what: str = "store") -> Path:
     """Modality -> positions in the store of the items that the pools name now."""
     return out / "embed" / f"{what}.safetensors"
@@ -125,7 +120,7 @@ def _embed(
     summaries, positions = embed_pools(
         pools,
         encoders,
-        store_folder(plan.out, what),
+        plan.store_folder(what),
         engine=plan.engine,
         surveys=plan.surveys if what == "store" else plan.excluded_surveys,
         errors=errors,

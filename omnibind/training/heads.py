@@ -114,6 +114,7 @@ class HeadObjective(nn.Module):
         self._aggregates = Aggregates(
             recipe.backbone,
             rows,
+            tuples.pools,
             settings.aggregate,
             settings.aggregate_temperature,
             seed=settings.descent.seed,

@@ -27,7 +27,13 @@ AT_ONCE = 2048
 
 
 def joint_tuples(
-    binder: Binder, rows: RowSource, *, items: int, seed: int, ranks: Ranks = ALONE
+    binder: Binder,
+    rows: RowSource,
+    pools: Mapping[str, Int64[Tensor, " item"]],
+    *,
+    items: int,
+    seed: int,
+    ranks: Ranks = ALONE,
 ) -> Tuples:
     """The nearest item of every modality for each item of every modality, in the joint space.
 
@@ -36,15 +42,19 @@ def joint_tuples(
 
     Args:
         binder: its routers are not asked; slots weigh the same.
-        rows: the pools.
+        rows: of the pools.
+        pools: the items that may take part, by modality.
         items: at most so many of each pool, drawn; bounds memory and time.
         seed: of the draw.
         ranks: whose device is used.
     """
     uniform = Binder(binder.recipe, {}).eval()
     uniform.projectors = binder.projectors
-    modalities = tuple(m for m in rows.modalities() if m in binder.recipe.slots)
-    chosen = {m: sample(rows.count(m), items, seed=seed, name=f"joint:{m}") for m in modalities}
+    there = tuple(m for m in rows.modalities() if m in binder.recipe.slots)
+    modalities = tuple(m for m in there if len(pools.get(m, ())))
+    chosen = {
+        m: pools[m][sample(len(pools[m]), items, seed=seed, name=f"joint:{m}")] for m in modalities
+    }
     joint = {m: _joint(uniform, rows, m, chosen[m], ranks) for m in modalities}
     found = [_nearest(joint, chosen, m) for m in modalities]
     counts = torch.tensor([len(chosen[m]) for m in modalities])

@@ -1,7 +1,8 @@
-"""The stages `project`, `route` and `checkpoint`: what is learned from pairs, as one folder.
+"""The stages `project`, `route`, `evaluate` and `checkpoint`: what is learned, as one folder.
 
 DIR/project     trained heads a space, their curves
 DIR/route       trained routers, slot priors, their curves
+DIR/evaluate    its figures on benchmarks, where some were given
 DIR/checkpoint  the bound checkpoint: `omnibind.load("DIR/checkpoint")`
 """
 
@@ -16,24 +17,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omnibind.checkpoint import write_checkpoint
-from omnibind.errors import TrainingError
+from omnibind.checkpoint import BoundCheckpoint, read_checkpoint, write_checkpoint
+from omnibind.errors import CheckpointError, TrainingError
+from omnibind.seen import SEEN
 from omnibind.specs import Recipe, Slot
 from omnibind.store import Store, StoreRows
 from omnibind.training import project as projecting
 from omnibind.training import route as routing
 from omnibind.training.descent import OnStep
 from omnibind.training.done import Trained, done, fingerprint, mark_done
-from omnibind.training.embed_stage import store_folder
+from omnibind.training.evaluate_stage import NOT_MEASURED, measure, measured
+from omnibind.training.exchange import exchange, finish_exchange
 from omnibind.training.pair_stage import FOLDER as PAIRS
 from omnibind.training.pair_stage import paired
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.tuples import Tuples, read_tuples
 
-__all__ = ["checkpoint", "project", "route", "trimmed"]
+__all__ = ["CHECKPOINT", "checkpoint", "evaluate", "project", "route", "steps", "trimmed"]
 
 CHECKPOINT = "checkpoint"
+DONE = "checkpoint.json"
 
 
 def project(plan: Plan, progress: Progress, talk: Talk) -> Ran:
@@ -61,24 +65,40 @@ def route(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     return _trained(run, plan, given, progress, "route")
 
 
+def evaluate(plan: Plan, progress: Progress, talk: Talk) -> Ran:
+    """Measures what was learned on the plan's benchmarks; see `omnibind.training.evaluate_stage`.
+
+    Raises:
+        TrainingError: an earlier stage is not done.
+        SetupError, MediaError: a benchmark that is not there, or of which nothing can be encoded.
+    """
+    bound = _bound(plan)
+    return measure(plan, bound, _learned(plan), progress, talk)
+
+
 def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     """Writes the bound checkpoint, with what it was made of.
 
     Raises:
         TrainingError: an earlier stage is not done.
     """
-    for stage in ("project", "route"):
-        _refuse_unless_done(plan.out, stage)
-    folder, facts = plan.out / CHECKPOINT, _facts(plan)
-    made_of = fingerprint(facts, _content(plan.out / "project"), _content(plan.out / "route"))
-    known = done(folder, made_of)
-    if known is not None:
+    bound, folder = _bound(plan), plan.out / CHECKPOINT
+    finish_exchange(folder)
+    bound = replace(bound, facts={**_facts(plan), "evaluation": _figures(plan), **bound.facts})
+    made_of = fingerprint(bound.facts, _learned(plan))
+    known = done(plan.out, made_of, DONE)
+    if known is not None and (folder / "recipe.json").is_file():
         return Ran(skipped=True, facts=known)
-    bound = routing.bound(plan.out, trimmed(plan.recipe, plan), facts)
-    write_checkpoint(bound, folder, plan.spaces)
-    shutil.copyfile(plan.out / PAIRS / "seen.safetensors", folder / "seen.safetensors")
+    for name in _added(folder):
+        talk(f"{name} had been added to {folder}; it is no part of the new checkpoint")
+    part = plan.out / f"{CHECKPOINT}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    shutil.copyfile(plan.out / PAIRS / SEEN, part / SEEN)
+    write_checkpoint(bound, part, plan.spaces)
+    exchange(part, folder)
     recorded = {"said": str(folder), "folder": str(folder)}
-    mark_done(folder, made_of, recorded)
+    mark_done(plan.out, made_of, recorded, DONE)
     return Ran(skipped=False, facts=recorded)
 
 
@@ -115,7 +135,7 @@ def _given(plan: Plan) -> _Given:
         )
     return _Given(
         recipe=trimmed(plan.recipe, plan),
-        rows=StoreRows(Store(store_folder(plan.out)), plan.spaces.values()),
+        rows=StoreRows(Store(plan.store_folder()), plan.spaces.values()),
         tuples=read_tuples(plan.out / PAIRS / "tuples.parquet"),
         made_of=made_of,
     )
@@ -124,7 +144,7 @@ def _given(plan: Plan) -> _Given:
 def _trained(
     run: Callable[..., Trained], plan: Plan, given: _Given, progress: Progress, label: str
 ) -> Ran:
-    with _steps(progress, label) as on_step:
+    with steps(progress, label) as on_step:
         found = run(
             plan.out,
             recipe=given.recipe,
@@ -140,15 +160,19 @@ def _trained(
 
 def _refuse_unless_done(out: Path, stage: str) -> None:
     if not (out / stage / "done.json").is_file():
-        raise TrainingError(
-            f"what the stage `{stage}` makes in {out}",
-            found="nothing: it is not done",
-            next_step=f"run it first, with the same options: omnibind bind ... --stage {stage}",
-        )
+        raise _not_done(out, stage)
+
+
+def _not_done(out: Path, stage: str) -> TrainingError:
+    return TrainingError(
+        f"what the stage `{stage}` makes in {out}",
+        found="nothing: it is not done, or its inputs have changed since",
+        next_step=f"run it first, with the same options: omnibind bind ... --stage {stage}",
+    )
 
 
 @contextmanager
-def _steps(progress: Progress, label: str) -> Generator[OnStep]:
+def steps(progress: Progress, label: str) -> Generator[OnStep]:
     """A bar that is advanced by steps; its own estimate of the time left is used."""
     with progress(label, None) as advance:
         at = [0]
@@ -169,6 +193,40 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "links": report["links"],
         "distinct_pairs": report["distinct_pairs"],
     }
+
+
+def _bound(plan: Plan) -> BoundCheckpoint:
+    """What the stages `project` and `route` amount to."""
+    for stage in ("project", "route"):
+        _refuse_unless_done(plan.out, stage)
+    return routing.bound(plan.out, trimmed(plan.recipe, plan))
+
+
+def _learned(plan: Plan) -> str:
+    """A fingerprint of heads and routers, by what they were made of."""
+    return fingerprint([_content(plan.out / s)["fingerprint"] for s in ("project", "route")])
+
+
+def _figures(plan: Plan) -> Any:
+    """For the checkpoint: figures by benchmark.
+
+    Raises:
+        TrainingError: benchmarks were given, and the stage `evaluate` is not done.
+    """
+    if not plan.benchmarks:
+        return NOT_MEASURED
+    facts = measured(plan, _learned(plan))
+    if facts is None:
+        raise _not_done(plan.out, "evaluate")
+    return facts["benchmarks"]
+
+
+def _added(folder: Path) -> list[str]:
+    """Spaces that were added to the checkpoint that is there."""
+    try:
+        return [str(one["space"]) for one in read_checkpoint(folder).facts.get("added", ())]
+    except CheckpointError:
+        return []
 
 
 def _content(folder: Path, name: str = "done.json") -> Any:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from omnibind.errors import PoolError
+from omnibind.seen import SEEN, Seen, write_seen
 from omnibind.store import Store, StoreRows
 from omnibind.training.done import done, fingerprint, mark_done
-from omnibind.training.embed_stage import embedded, read_items, store_folder
-from omnibind.training.leakage import Excluded, Seen, judging_space, near_duplicates, write_seen
+from omnibind.training.embed_stage import embedded, read_items
+from omnibind.training.leakage import Excluded, judging_space, near_duplicates
 from omnibind.training.neighbours import Side
 from omnibind.training.noise import refuse_too_few
 from omnibind.training.pairs import Pairing, make_tuples
@@ -70,7 +71,7 @@ def _inputs(plan: Plan, before: Mapping[str, Any]) -> str:
 def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[str, Any]:
     for line in plan.links.said():
         talk(line)
-    rows = StoreRows(Store(store_folder(plan.out)), plan.spaces.values())
+    rows = StoreRows(Store(plan.store_folder()), plan.spaces.values())
     items = _items(plan, rows, talk)
     items, excluded = _without_benchmarks(plan, rows, items, talk)
     folder = plan.out / FOLDER
@@ -95,7 +96,7 @@ def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[st
     tuples = make_tuples(found, items)
     _write_json(folder / "report.json", report)
     _write_json(folder / "exclusions.json", {m: e.to_json() for m, e in excluded.items()})
-    write_seen(_seen(rows.store, items), folder / "seen.safetensors")
+    write_seen(_seen(rows.store, items), folder / SEEN)
     write_tuples(tuples, folder / "tuples.parquet")
     return {
         "said": f"{len(tuples)} tuples",
@@ -120,7 +121,7 @@ def _items(plan: Plan, rows: StoreRows, talk: Talk) -> dict[str, Tensor]:
 def _without_benchmarks(
     plan: Plan, rows: StoreRows, items: dict[str, Tensor], talk: Talk
 ) -> tuple[dict[str, Tensor], dict[str, Excluded]]:
-    store = Store(store_folder(plan.out, "exclude"))
+    store = Store(plan.store_folder("exclude"))
     benchmark = StoreRows(store, plan.spaces.values())
     excluded: dict[str, Excluded] = {}
     for modality, positions in read_items(plan.out, "exclude").items():

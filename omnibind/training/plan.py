@@ -33,11 +33,13 @@ class Ran:
 
     Attributes:
         skipped: it had been done by the same inputs.
+        asked: False where there was nothing to do, because nothing was asked for.
         facts: what it has recorded; `said` in it is a line for people.
     """
 
     skipped: bool
     facts: Mapping[str, Any]
+    asked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,11 @@ class Plan:
         links: how modalities are paired.
         out: the folder of this binding.
         engine: runs encoders.
+        known: the installed plugins.
         settings: numbers.
+        benchmarks: tables or data sets that the result is measured on.
+        prompts: patterns for zero-shot classification of their items.
+        stores: the folder whose `store` and `exclude` have the rows; `out` where it is None.
     """
 
     recipe: Recipe
@@ -82,7 +88,11 @@ class Plan:
     links: Links
     out: Path
     engine: Engine
+    known: Registry
     settings: Settings = Settings()
+    benchmarks: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    stores: Path | None = None
 
     @cached_property
     def surveys(self) -> dict[str, Survey]:
@@ -93,6 +103,10 @@ class Plan:
     def excluded_surveys(self) -> dict[str, Survey]:
         """The same for benchmarks, those that list nothing included."""
         return {modality: survey(several) for modality, several in self.exclude.items()}
+
+    def store_folder(self, what: str = "store") -> Path:
+        """Where rows are: of the pools (`store`) or of benchmarks (`exclude`)."""
+        return (self.stores or self.out) / what
 
     def encoders(self, modality: str) -> dict[str, EncoderSpec]:
         """Encoder key -> card, of every space that reads the modality."""
@@ -117,6 +131,9 @@ def make_plan(
     exclude: Sequence[str] = (),
     without: Sequence[str] = (),
     commercial_only: bool = False,
+    benchmarks: Sequence[str] = (),
+    prompts: Sequence[str] = (),
+    stores: Path | None = None,
     settings: Settings | None = None,
 ) -> Plan:
     """Reads and checks what was asked for.
@@ -131,6 +148,9 @@ def make_plan(
         exclude: `MODALITY=WHERE` each, or only `WHERE` for a benchmark of several modalities.
         without: spaces to leave out.
         commercial_only: only spaces whose licence permits commercial use.
+        benchmarks: tables or data sets that the result is measured on.
+        prompts: patterns for zero-shot classification of their items.
+        stores: the folder whose rows are used and added to, by default `out`.
         settings: numbers.
 
     Raises:
@@ -157,7 +177,11 @@ def make_plan(
         links=plan_links(recipe, spaces, list(by_modality), asked),
         out=out,
         engine=engine,
+        known=known,
         settings=settings or Settings(),
+        benchmarks=tuple(benchmarks),
+        prompts=tuple(prompts),
+        stores=stores,
     )
 
 

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 
 from omnibind.errors import TrainingError
@@ -54,7 +53,9 @@ def run(
     """
     settings, folder = settings or HeadSettings(), out / "project"
     needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
-    made_of = fingerprint(needed, asdict(settings), of_rows(rows), of_tuples(tuples), inputs)
+    made_of = fingerprint(
+        needed, asdict(settings), of_rows(rows, tuples), of_tuples(tuples), inputs
+    )
     known = done(folder, made_of)
     if known is not None:
         return Trained(skipped=True, resumed=0, facts=known)
@@ -80,8 +81,12 @@ def train_heads(
     inputs: str,
     ranks: Ranks = ALONE,
     on_step: OnStep | None = None,
+    first: Mapping[str, HeadEnsemble] | None = None,
 ) -> tuple[dict[str, HeadEnsemble], int, dict[str, Any]]:
-    """Trained heads by space, the step at which a killed run went on, and facts to record."""
+    """Trained heads by space, the step at which a killed run went on, and facts to record.
+
+    Spaces that are in `first` begin there, the others at seeded values.
+    """
     dims = {space: _dim(space, rows, tuples) for space in spaces}
     if _dim(recipe.backbone, rows, tuples) != recipe.joint_dim:
         raise TrainingError(
@@ -90,7 +95,11 @@ def train_heads(
             next_step="correct `joint_dim` in the recipe",
         )
     seed = settings.descent.seed
-    alone = {space: new_heads(space, dims[space], recipe, seed=seed) for space in spaces}
+    known = first or {}
+    alone = {
+        space: known[space] if space in known else new_heads(space, dims[space], recipe, seed=seed)
+        for space in spaces
+    }
     groups = [
         HeadEnsemble.stacked([alone[space] for space in group])
         for _, group in groupby(sorted(spaces, key=dims.__getitem__), key=dims.__getitem__)
@@ -129,7 +138,7 @@ def _spaces(recipe: Recipe, rows: RowSource, tuples: Tuples) -> tuple[str, ...]:
 
 def _dim(space: str, rows: RowSource, tuples: Tuples) -> int:
     for modality in modalities_of(rows, space, tuples):
-        return rows.take(space, modality, torch.tensor([0])).shape[1]
+        return rows.take(space, modality, tuples.pools[modality][:1]).shape[1]
     raise TrainingError(
         f"rows of {space!r} to train on",
         found=f"none in the pools of {', '.join(rows.modalities()) or 'nothing'}",

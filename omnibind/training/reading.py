@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnibind.errors import MediaError
-from omnibind.training.pools import Listed, Pool, Unlisted, content_id
+from omnibind.seen import content_id
+from omnibind.training.pools import Listed, Pool, Unlisted
 
 __all__ = ["ReadItem", "batches_of"]
 

@@ -67,23 +67,28 @@ def run(
     """
     settings, folder = settings or RouterSettings(), out / "route"
     made_of = fingerprint(
-        asdict(recipe), asdict(settings), of_rows(rows), of_tuples(tuples), _projected(out), inputs
+        asdict(recipe),
+        asdict(settings),
+        of_rows(rows, tuples),
+        of_tuples(tuples),
+        _projected(out),
+        inputs,
     )
     known = done(folder, made_of)
     if known is not None:
         return Trained(skipped=True, resumed=0, facts=known)
-    binder = _binder(out, recipe, rows, settings, ranks)
+    binder = _binder(out, recipe, rows, tuples, settings, ranks)
     facts: dict[str, Any] = {"settings": asdict(settings), "steps": 0, "seconds": 0.0, "resumed": 0}
     if binder.routers:
-        tuples = router_tuples(binder, rows, tuples, settings, ranks)
-        objective = RouterObjective(binder, rows, tuples, settings, ranks=ranks)
+        found = router_tuples(binder, rows, tuples, settings, ranks)
+        objective = RouterObjective(binder, rows, found, settings, ranks=ranks)
         objective.to(ranks.device)
         result = descend(
             objective, settings.descent, folder, inputs=made_of, ranks=ranks, on_step=on_step
         )
         facts |= asdict(result)
-    found = loads(binder.cpu().eval(), rows, settings)
-    facts["load"] = {m: asdict(load) for m, load in found.items()}
+    load = loads(binder.cpu().eval(), rows, tuples, settings)
+    facts["load"] = {m: asdict(one) for m, one in load.items()}
     if ranks.first:
         folder.mkdir(parents=True, exist_ok=True)
         write_routers(_routers(binder), folder / "routers.safetensors")
@@ -106,27 +111,33 @@ def bound(out: Path, recipe: Recipe, facts: Mapping[str, Any] | None = None) -> 
         recipe: as trained.
         facts: further ones to record: pools, exclusions, metrics.
     """
-    stages = {
+    stages: dict[str, dict[str, Any]] = {
         stage: json.loads((out / stage / "done.json").read_text(encoding="utf-8"))["facts"]
         for stage in ("project", "route")
     }
+    timings = {stage: float(facts.pop("seconds")) for stage, facts in stages.items()}
+    for facts_of_stage in stages.values():
+        del facts_of_stage["resumed"]  # the same bytes, whether a run was killed or not
     return BoundCheckpoint(
         recipe=recipe,
         projectors=read_projectors(out),
         routers=read_routers(out / "route" / "routers.safetensors", recipe),
         priors=priors_of(stages["route"]["load"]),
         facts={**(facts or {}), "training": stages},
+        timings=timings,
     )
 
 
-def loads(binder: Binder, rows: RowSource, settings: RouterSettings) -> dict[str, Load]:
+def loads(
+    binder: Binder, rows: RowSource, tuples: Tuples, settings: RouterSettings
+) -> dict[str, Load]:
     """How every modality's pool uses its slots, over a drawn part of the pool."""
     found: dict[str, Load] = {}
     for modality in binder.recipe.slots:
-        if modality not in rows.modalities():
+        if modality not in rows.modalities() or modality not in tuples.pools:
             continue
-        seed = settings.descent.seed
-        items = sample(rows.count(modality), settings.prior_items, seed=seed, name="priors")
+        pool, seed = tuples.pools[modality], settings.descent.seed
+        items = pool[sample(len(pool), settings.prior_items, seed=seed, name="priors")]
         with torch.no_grad():
             made = binder(modality, rows_of(rows, binder.recipe, modality, items))
         found[modality] = load_of(made.weights, made.slots)
@@ -144,7 +155,7 @@ def router_tuples(
     if not settings.joint_items:
         return tuples
     size, seed = settings.joint_items, settings.descent.seed
-    return joint_tuples(binder, rows, items=size, seed=seed, ranks=ranks)
+    return joint_tuples(binder, rows, tuples.pools, items=size, seed=seed, ranks=ranks)
 
 
 def priors_of(load: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -153,17 +164,23 @@ def priors_of(load: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, floa
 
 
 def _binder(
-    out: Path, recipe: Recipe, rows: RowSource, settings: RouterSettings, ranks: Ranks
+    out: Path,
+    recipe: Recipe,
+    rows: RowSource,
+    tuples: Tuples,
+    settings: RouterSettings,
+    ranks: Ranks,
 ) -> Binder:
     routers: dict[str, Router] = {}
     for modality, spaces in recipe.router_inputs.items():
-        there = rows.spaces(modality) if modality in rows.modalities() else ()
+        pooled = modality in rows.modalities() and modality in tuples.pools
+        there = rows.spaces(modality) if pooled else ()
         if missing := [space for space in spaces if space not in there]:
             warnings.warn(
                 f"no router for {modality!r}: no rows of {', '.join(missing)}", stacklevel=3
             )
             continue
-        first = torch.tensor([0])
+        first = tuples.pools[modality][:1]
         dim = sum(rows.take(space, modality, first).shape[1] for space in spaces)
         routers[modality] = new_router(modality, recipe, dim, seed=settings.descent.seed)
     projectors: Mapping[str, Projector] = read_projectors(out)

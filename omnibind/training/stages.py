@@ -2,7 +2,7 @@
 
 DIR/embed   rows of pools and benchmarks in DIR/store and DIR/exclude; errors.jsonl
 DIR/pairs   tuples.parquet, report.json, exclusions.json, seen.safetensors
-DIR/project, DIR/route, DIR/checkpoint: see `omnibind.training.learn_stages`
+DIR/project, DIR/route, DIR/evaluate, DIR/checkpoint: see `omnibind.training.learn_stages`
 
 A further stage is one more line in the table.
 """
@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from omnibind.errors import UnknownNameError
+from omnibind.store import only_writer
+from omnibind.training.asked import write_asked
 from omnibind.training.embed_stage import embed
-from omnibind.training.learn_stages import checkpoint, project, route
+from omnibind.training.learn_stages import checkpoint, evaluate, project, route
 from omnibind.training.pair_stage import pair
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
@@ -30,6 +32,7 @@ STAGES: Mapping[str, Stage] = {
     "pair": pair,
     "project": project,
     "route": route,
+    "evaluate": evaluate,
     "checkpoint": checkpoint,
 }
 
@@ -47,14 +50,17 @@ def run_stages(
 
     Raises:
         UnknownNameError: no such stage.
-        PoolError, StoreError, TrainingError: what a stage cannot work with.
+        StoreError: another process binds into the same folder.
+        PoolError, TrainingError: what a stage cannot work with.
     """
     for name in only:
         if name not in STAGES:
             raise UnknownNameError("stage", name, STAGES, next_step="name one of these")
     plan = replace(plan)  # pools are looked at anew, and once a run
-    return {
-        name: stage(plan, progress, talk)
-        for name, stage in STAGES.items()
-        if not only or name in only
-    }
+    with only_writer(plan.out, "to bind into the folder"):
+        write_asked(plan)
+        return {
+            name: stage(plan, progress, talk)
+            for name, stage in STAGES.items()
+            if not only or name in only
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -110,6 +111,14 @@ class Tuples:
         """Which tuples have a query of this modality: bool `[tuple]`."""
         return self.query == self.modalities.index(modality)
 
+    @cached_property
+    def pools(self) -> Mapping[str, Int64[Tensor, " item"]]:
+        """By modality, the items that take part, ascending: what else may be drawn for training.
+
+        A store has more: what was excluded, what has left the pools, what lacks a row.
+        """
+        return {m: _distinct(items) for m, items in self.items.items()}
+
     def only(self, which: Tensor) -> Tuples:
         """Some of the tuples: numbers, or bool `[tuple]`."""
         return Tuples(
@@ -119,6 +128,13 @@ class Tuples:
             similarity={m: one[which] for m, one in self.similarity.items()},
             margin={m: one[which] for m, one in self.margin.items()},
         )
+
+
+def _distinct(items: Tensor) -> Tensor:
+    there = items[items != MISSING]
+    seen = torch.zeros(int(there.max()) + 1 if len(there) else 0, dtype=torch.bool)
+    seen[there] = True
+    return seen.nonzero().squeeze(1)
 
 
 def write_tuples(tuples: Tuples, path: Path) -> None:

@@ -65,6 +65,83 @@ def test_what_is_bound_can_be_loaded_and_is_not_made_again(omnibind, pools, tmp_
     assert made == {"project", "route", "checkpoint"}
 
 
+@pytest.fixture
+def benchmark(tmp_path) -> Path:
+    """Two pictures of the pool, and captions for them; one of the captions is in the pool too."""
+    lines = ["path,text,label", "pictures/0.png,,a", "pictures/1.png,,b", ",1 cats,a", ",new,b"]
+    (tmp_path / "benchmark.csv").write_text("\n".join(lines))
+    return tmp_path / "benchmark.csv"
+
+
+def test_figures_of_a_benchmark_go_into_the_checkpoint(omnibind, pools, benchmark, tmp_path):
+    words = (*command(pools, tmp_path / "out"), "--evaluate", benchmark, "--prompt", "{}")
+    ran = omnibind(*words)
+    assert ran.code == 0, ran.err
+    assert "training has seen 2 of 2 image items" in ran.err
+    assert (tmp_path / "out" / "evaluate" / "benchmark" / "evaluation.md").is_file()
+    content = json.loads((tmp_path / "out" / "checkpoint" / "recipe.json").read_text())
+    found = content["facts"]["evaluation"][str(benchmark)]
+    assert found["overlap"]["modalities"]["text"] == {"items": 2, "seen": 1, "unknown": 0}
+    assert {one["from"] for one in found["directions"]} == {"text", "image"}
+    assert "R@10" in (tmp_path / "out" / "checkpoint" / "README.md").read_text()
+    again = json.loads(omnibind(*words, "--json").out)
+    assert all(stage["skipped"] for stage in again.values())
+    benchmark.write_text(benchmark.read_text().replace("new", "newer"))
+    changed = json.loads(omnibind(*words, "--json").out)
+    assert [changed[name]["skipped"] for name in ("route", "evaluate")] == [True, False]
+
+
+def test_without_a_benchmark_nothing_is_measured_and_it_says_so(omnibind, pools, tmp_path):
+    ran = omnibind(*command(pools, tmp_path / "out"))
+    assert re.search(r"evaluate +not asked +not measured", ran.out)
+    assert "not measured" in (tmp_path / "out" / "checkpoint" / "README.md").read_text()
+
+
+def test_an_evaluation_says_what_the_checkpoint_has_seen(omnibind, pools, benchmark, tmp_path):
+    omnibind(*command(pools, tmp_path / "out"))
+    bound = ("--recipe", tmp_path / "out" / "checkpoint", "--size", "tiny")
+    ran = omnibind("evaluate", benchmark, *bound, "--resamples", "20", "--json")
+    assert "warning: training has seen 2 of 2 image items" in ran.err
+    assert json.loads(ran.out)["overlap"]["names"]["text"] == ["1 cats"]
+
+
+def test_a_space_is_added_and_what_it_changed_is_printed(omnibind, pools, benchmark, tmp_path):
+    out = tmp_path / "out"
+    assert omnibind(*command(pools, out)).code == 0
+    before = (out / "store" / "text.lance").stat().st_mtime_ns
+    added = omnibind(
+        "bind", "add", "toy-late", "--to", out, "--size", "tiny", "--evaluate", benchmark
+    )
+    assert added.code == 0, added.err
+    assert "tuples of" in added.err
+    assert re.search(r"toy-late is in .*checkpoint: .* of the full bind's", added.err)
+    assert re.search(r"benchmark.csv +text -> image +[01]\.\d+ +[01]\.\d+", added.out)
+    assert (out / "checkpoint" / "projectors" / "toy-late.safetensors").is_file()
+    assert (out / "checkpoint" / "seen.safetensors").is_file()
+    assert before <= (out / "store" / "text.lance").stat().st_mtime_ns
+    again = json.loads(omnibind(*command(pools, out), "--json").out)
+    assert all(stage["skipped"] for stage in again.values())
+    twice = omnibind("bind", "add", "toy-late", "--to", out / "checkpoint", "--size", "tiny")
+    assert (twice.code, "it is there already" in twice.err) == (2, True)
+
+
+def test_a_checkpoint_that_came_alone_needs_pools(omnibind, pools, tmp_path):
+    omnibind(*command(pools, tmp_path / "out"))
+    alone = tmp_path / "alone"
+    (tmp_path / "out" / "checkpoint").rename(alone)
+    words = ("bind", "add", "toy-late", "--to", alone, "--size", "tiny")
+    ran = omnibind(*words)
+    assert (ran.code, "no --pool" in ran.err) == (2, True)
+    ran = omnibind(*words, *pools)
+    assert (ran.code, (alone / "projectors" / "toy-late.safetensors").is_file()) == (2, False)
+    assert "at least 64 distinct pairs" in ran.err
+
+
+def test_help_of_bind_and_of_add(omnibind):
+    assert "bind add SPACE --to DIR" in omnibind("bind", "--help").out
+    assert "--to" in omnibind("bind", "add", "--help").out
+
+
 def test_a_stage_says_what_it_lacks_of_earlier_ones(omnibind, pools, tmp_path):
     for stage, before in (("project", "pair"), ("checkpoint", "project")):
         ran = omnibind(*command(pools, tmp_path / "out"), "--stage", stage)

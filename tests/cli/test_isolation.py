@@ -82,7 +82,7 @@ def test_doctor_shows_its_traceback_and_ends_with_1(omnibind, broken):
 
 def test_everything_else_works(omnibind, broken, tmp_path):
     names = [space["name"] for space in json.loads(omnibind("spaces", "--json").out)]
-    assert names == ["toy", "toy-nc"]
+    assert names == ["toy", "toy-nc", "toy-late"]
     out = tmp_path / "rows.parquet"
     words = ("--text", "a cat", "--out", out, "--recipe", "toys", "--size", "tiny")
     assert omnibind("embed", *words).code == 0

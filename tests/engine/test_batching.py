@@ -21,6 +21,7 @@ class Listener:
 
     unwanted: set[int] = field(default_factory=set)
     error: BaseException | None = None
+    more: bool = False
 
     def keep(self, request: Request, row: Tensor) -> None: ...
 
@@ -99,6 +100,19 @@ def test_a_batch_waits_until_it_is_full_or_nothing_more_is_coming(batcher: Batch
     thread.join(0.2)
     assert not taken
     batcher.put([], expected=["one"])  # what was coming failed
+    thread.join(10)
+    assert len(taken[0].requests) == 1
+
+
+def test_a_batch_waits_for_a_caller_that_has_more(batcher: Batcher) -> None:
+    caller, taken = Listener(more=True), list[Batch]()
+    batcher.put(requests(caller, 1))
+    thread = threading.Thread(target=lambda: taken.append(took(batcher)))
+    thread.start()
+    thread.join(0.2)
+    assert not taken
+    caller.more = False
+    batcher.nudge()
     thread.join(10)
     assert len(taken[0].requests) == 1
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from omnibind.engine.budget import module_bytes
 from omnibind.engine.copies import Copies, Moved
-from omnibind.engine.encoders import run_batch
+from omnibind.engine.forward import run_batch
 from omnibind.engine.layers import finest, planned
 from omnibind.engine.streaming import Streaming
 from omnibind.errors import PluginError, SetupError

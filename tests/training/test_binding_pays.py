@@ -94,7 +94,8 @@ def test_the_learned_router_beats_uniform_weights_on_the_mean(out):
 def test_joint_tuples_are_right_more_often_than_those_of_the_linking_space(out):
     paired = RowsInMemory(WORLD.paired(ITEMS))
     binder = route.bound_without_routers(out, RECIPE).binder()
-    joint = joint_tuples(binder, paired, items=10_000, seed=0)
+    every = {m: torch.arange(ITEMS) for m in WORLD.modalities}
+    joint = joint_tuples(binder, paired, every, items=10_000, seed=0)
     right = [
         (found.items["image"] == found.items["text"])[found.seeded_by("text")].float().mean()
         for found in (joint, WORLD.tuples(paired, LINKS))

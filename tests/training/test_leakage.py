@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from omnibind.errors import PoolError
-from omnibind.training.leakage import Seen, near_duplicates, overlap, read_seen, write_seen
+from omnibind.errors import CheckpointError
+from omnibind.seen import Seen, content_id, overlap, read_seen, write_seen
+from omnibind.training import project, route
+from omnibind.training.leakage import near_duplicates
 from omnibind.training.neighbours import Side
-from omnibind.training.pools import content_id
 from omnibind.training.tuples import RowsInMemory
 
 SEEN = [content_id("text", f"text {n}") for n in range(50)]
@@ -51,5 +54,21 @@ def test_nothing_asked_overlaps_nothing(seen):
 
 def test_a_file_that_is_damaged_is_said(tmp_path):
     (tmp_path / "seen.safetensors").write_bytes(b"no")
-    with pytest.raises(PoolError, match="what training has seen"):
+    with pytest.raises(CheckpointError, match="what training has seen"):
         read_seen(tmp_path / "seen.safetensors")
+
+
+@pytest.mark.parametrize("aggregate", [0, 50])
+def test_items_outside_the_tuples_are_never_trained_on(
+    aggregate, world, tuples, recipe, heads, routers, tmp_path
+):
+    spoilt = {m: dict(world._pool(m, 300, f"pool:{m}")) for m in world.modalities}
+    for spaces in spoilt.values():
+        for rows in spaces.values():
+            rows[280:] = rows[:5] = torch.nan
+    kept = torch.stack([(one >= 5) & (one < 280) for one in tuples.items.values()]).all(0)
+    given = {"recipe": recipe, "rows": RowsInMemory(spoilt), "tuples": tuples.only(kept)}
+    project.run(tmp_path, settings=replace(heads, aggregate=aggregate), **given)
+    route.run(tmp_path, settings=routers, **given)
+    priors = route.bound(tmp_path, recipe).priors
+    assert sum(priors["text"].values()) == pytest.approx(1)

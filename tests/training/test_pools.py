@@ -13,7 +13,8 @@ import pytest
 
 from omnibind.errors import PoolError, UnknownNameError
 from omnibind.plugins import load_registry
-from omnibind.training.pools import Listed, Pool, Unlisted, content_id, parse_pool, survey
+from omnibind.seen import content_id
+from omnibind.training.pools import Listed, Pool, Unlisted, parse_pool, survey
 from omnibind.training.reading import batches_of
 
 MODALITIES = load_registry([]).modalities or load_registry().modalities

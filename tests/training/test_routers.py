@@ -110,9 +110,9 @@ def test_one_modality_alone_has_nothing_to_align(out, recipe, world, tuples, rou
         route.run(out, recipe=one, rows=rows, tuples=tuples, settings=routers)
 
 
-def test_joint_tuples_are_drawn_from_as_many_items_as_asked(out, recipe, rows):
+def test_joint_tuples_are_drawn_from_as_many_items_as_asked(out, recipe, rows, tuples):
     binder = route.bound_without_routers(out, recipe).binder()
-    found = joint_tuples(binder, rows, items=50, seed=0)
+    found = joint_tuples(binder, rows, tuples.pools, items=50, seed=0)
     assert len(found) == 150
     assert all((found.items[m] != MISSING).all() for m in found.modalities)
     assert len(found.items["text"].unique()) <= 50

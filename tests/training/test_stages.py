@@ -14,12 +14,11 @@ from PIL import Image
 
 from omnibind.engine import Engine
 from omnibind.errors import PoolError, RecipeError, StoreError, UnknownNameError
+from omnibind.seen import content_id, overlap, read_seen
 from omnibind.specs import SpaceSpec
 from omnibind.store import Store, StoreRows
 from omnibind.testing import ToySpace, toy_recipe, toy_registry
-from omnibind.training.leakage import overlap, read_seen
 from omnibind.training.plan import Plan, Settings, make_plan
-from omnibind.training.pools import content_id
 from omnibind.training.progress import no_progress
 from omnibind.training.stages import run_stages
 from omnibind.training.tuples import RowSource, read_tuples

@@ -1,4 +1,4 @@
-"""A plugin for these tests: two toy spaces, a recipe, a command. Installed by `conftest.py`."""
+"""A plugin for these tests: three toy spaces, a recipe, a command. Installed by `conftest.py`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def provide_spaces() -> list[SpaceSpec]:
             licence="CC-BY-NC-4.0",
             commercial_use=False,
             projectors={"toy": "module:toybind_files/toy-nc.safetensors"},
+        ),
+        _space(
+            "toy-late",
+            {"text": "late-text", "image": "late-image"},
+            licence="CC0-1.0",
+            commercial_use=True,
         ),
     ]
 
