@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from omnibind.engine.budget import module_bytes
 from omnibind.engine.copies import Copies, Moved
-from omnibind.engine.encoders import run_batch
+from omnibind.engine.forward import run_batch
 from omnibind.engine.layers import finest, planned
 from omnibind.engine.streaming import Streaming
 from omnibind.errors import PluginError, SetupError
@@ -270,6 +270,17 @@ def test_hooks_of_the_network_find_the_weights_that_they_read() -> None:
     streamed(net, finest(net).nbytes)
     for _ in range(2):
         assert torch.equal(rows(net), whole)
+
+
+@pytest.mark.usefixtures("few_objects")
+def test_a_closed_network_leaves_nothing_on_the_device() -> None:
+    net = made(Net)
+    host = {tensor.data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    streaming = streamed(net, WHOLE // 2)
+    rows(net)
+    assert bytes_beside(net, host) > 0
+    streaming.close()
+    assert bytes_beside(net, host) == 0
 
 
 def test_a_closed_module_is_as_it_was() -> None:
