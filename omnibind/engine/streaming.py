@@ -60,6 +60,7 @@ class Streaming:
             hook.remove()
         vars(self.module).pop("forward", None)
         self._current = self._coming = None
+        self._stay = Fetched(tensors=(), event=None)
         for tensor in tensors_of(self.module):
             tensor.data = self._host[id(tensor)]
 
@@ -76,7 +77,8 @@ class Streaming:
         self._coming: tuple[Layer, Fetched] | None = None
         self._order: list[Layer] = []
         self._seen: list[Layer] = []
-        self._arrive(plan.resident, self._fetch(plan.resident))
+        self._stay = self._fetch(plan.resident)
+        self._arrive(plan.resident, self._stay)
         for tensor in streamed:
             tensor.data = self._away[id(tensor)]
         self._hooks = [
@@ -110,6 +112,7 @@ class Streaming:
 
     def _pass(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         self._seen = []
+        self.copies.arrived(self._stay)  # another thread, on another stream, may have begun it
         try:
             self._expect_next()
             rows = self._forward(*args, **options)

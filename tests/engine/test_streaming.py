@@ -272,6 +272,17 @@ def test_hooks_of_the_network_find_the_weights_that_they_read() -> None:
         assert torch.equal(rows(net), whole)
 
 
+@pytest.mark.usefixtures("few_objects")
+def test_a_closed_network_leaves_nothing_on_the_device() -> None:
+    net = made(Net)
+    host = {tensor.data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    streaming = streamed(net, WHOLE // 2)
+    rows(net)
+    assert bytes_beside(net, host) > 0
+    streaming.close()
+    assert bytes_beside(net, host) == 0
+
+
 def test_a_closed_module_is_as_it_was() -> None:
     net = made(Net)
     before = {name: tensor.data_ptr() for name, tensor in net.state_dict().items()}
