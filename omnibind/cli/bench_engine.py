@@ -1,4 +1,4 @@
-"""`omnibind bench engine|threads|overhead|ceiling`: how fast items become rows, and could."""
+"""`omnibind bench engine|threads|overhead|ceiling|endurance`: how fast items become rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from omnibind.cli.printing import number, print_table, talk
 if TYPE_CHECKING:
     from omnibind.bench.ceiling import Ceiling
 
-__all__ = ["ceiling", "engine", "overhead", "threads"]
+__all__ = ["ceiling", "endurance", "engine", "overhead", "threads"]
 
 
 def engine(
@@ -269,4 +269,42 @@ def _print_stages(stages: Sequence[tuple[str, Mapping[str, float]]]) -> None:
     print_table(
         ["one at a time, in a loop", ">decode", ">preprocess", ">forward"],
         [(name, *(f"{seconds:.2f} s" for seconds in one.values())) for name, one in stages],
+    )
+
+
+def endurance(
+    items: Annotated[int, typer.Option("--items", min=100, help="Of a pass.")] = 10_000,
+    passes: Annotated[int, typer.Option("--passes", min=1, help="Over all of them.")] = 10,
+    kills: Annotated[
+        int, typer.Option("--kills", min=0, help="Workers killed in the first pass.")
+    ] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of when, and whom.")] = 0,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count items and memory over many passes, with bad items and killed workers."""
+    from omnibind.bench import endurance as endurance_bench
+
+    found = endurance_bench.measure(
+        items=items,
+        passes=passes,
+        kills=kills,
+        seed=seed,
+        on_pass=lambda one: talk(f"{one.rows} rows, {one.failures} bad"),
+    )
+    if written({"passes": found}, out, as_json):
+        return
+    print_table(
+        [">pass", ">rows", ">bad", "every item once", ">workers replaced", ">resident"],
+        [
+            (
+                number,
+                one.rows,
+                one.failures,
+                "yes" if one.once else "no",
+                one.replaced,
+                "" if one.resident_mb is None else f"{one.resident_mb:.0f} MB",
+            )
+            for number, one in enumerate(found, start=1)
+        ],
     )
