@@ -31,6 +31,7 @@ from omnibind.errors import TrainingError
 from omnibind.projectors import HeadEnsemble
 from omnibind.specs import Recipe
 from omnibind.training.aggregate import Aggregates
+from omnibind.training.contrast import contrast
 from omnibind.training.descent import DescentSettings
 from omnibind.training.draws import drawn, eligible, subset
 from omnibind.training.losses import info_nce, repeats
@@ -231,16 +232,42 @@ class HeadObjective(nn.Module):
     ) -> Float[Tensor, "space head"]:
         """The mean over modality pairs, for spaces that have the same modalities."""
         own = self._part(chosen, modalities)
-        sides = unit.unflatten(2, (len(modalities), -1)).unbind(2)
-        contrast = partial(info_nce, scale=scale[..., None, None], ranks=self.ranks)
+        aims = {target: self._aim(target, own) for target in self.targets}
+        pairs = len(modalities) * len(self.targets)
+        if self.ranks.world == 1:
+            sides = unit.mT.unflatten(-1, (len(modalities), -1))
+            repeated = self._all_repeats(own, modalities)
+            return contrast(sides, torch.stack(list(aims.values()), 1), repeated, scale) / pairs
         total = torch.zeros_like(unit[..., 0, 0])
-        for target in self.targets:
-            aim = self._take(self.recipe.backbone, target, self.tuples.items[target][own])
-            aim = self._aggregates.around(aim, target).to(unit).expand(len(unit), -1, -1, -1)
-            for modality, side in zip(modalities, sides, strict=True):
-                repeated = self._repeats(own, modality, target)
-                total = total + contrast(side, aim, repeated)
-        return total / (len(modalities) * len(self.targets))
+        for modality, side in zip(
+            modalities, unit.unflatten(2, (len(modalities), -1)).unbind(2), strict=True
+        ):
+            for target, aim in aims.items():
+                total = total + info_nce(
+                    side,
+                    aim.expand_as(side),
+                    self._repeats(own, modality, target),
+                    scale=scale[..., None, None],
+                    ranks=self.ranks,
+                )
+        return total / pairs
+
+    def _aim(
+        self, target: str, own: Int64[Tensor, "head tuple"]
+    ) -> Float[Tensor, "head tuple joint"]:
+        rows = self._take(self.recipe.backbone, target, self.tuples.items[target][own])
+        return self._aggregates.around(rows, target).to(self.ranks.device)
+
+    def _all_repeats(
+        self, own: Int64[Tensor, "head tuple"], modalities: tuple[str, ...]
+    ) -> Tensor | None:
+        """`[head, target, tuple, side, tuple]`; the same for all spaces."""
+        if not self.settings.mask_repeats:
+            return None
+        named = dict.fromkeys((*modalities, *self.targets))
+        same = {m: repeats(self.tuples.items[m][own].to(self.ranks.device)) for m in named}
+        both = [[same[t] | same[m] for m in modalities] for t in self.targets]
+        return torch.stack([torch.stack(sides, 2) for sides in both], 1)
 
     def _repeats(self, chosen: Tensor, *modalities: str) -> Tensor | None:
         if not self.settings.mask_repeats:
