@@ -107,11 +107,12 @@ class HeadEnsemble(nn.Module):
 
     def own_batches(
         self, x: Float[Tensor, "space head item dim"], batch_norm: Any = F.batch_norm
-    ) -> Float[Tensor, "space head item joint"]:
-        """Each head's unit rows of items of its own, as in training.
+    ) -> Float[Tensor, "space head joint item"]:
+        """Each head's rows of items of its own, as in training, before they are of unit norm.
 
         Channels come first, so that one call normalises every head by its own items and nothing
-        is copied between the two products.
+        is copied between the two products. In training no bias is added: BatchNorm takes the
+        mean away again, so that only its running mean has to know of it.
 
         Args:
             x: rows of all spaces, in their order.
@@ -125,12 +126,9 @@ class HeadEnsemble(nn.Module):
         count, items = len(self.spaces) * self.heads, x.shape[2]
         x = x.reshape(count, items, self.dim).mT
         first = self.first.view(count, self.hidden, self.dim)
-        x = torch.baddbmm(self.first_bias.view(count, self.hidden, 1), first, x)
-        x = F.relu(_norm_channels(self.first_norm, x, batch_norm))
-        x = torch.baddbmm(self.second_bias.unsqueeze(-1), self.second, x)
-        x = _norm_channels(self.second_norm, x, batch_norm)
-        x = x * x.square().sum(1, keepdim=True).clamp(min=EPS**2).rsqrt()
-        return x.view(len(self.spaces), self.heads, self.joint, items).mT
+        x = _norm_channels(self.first_norm, first @ x, self.first_bias, batch_norm)
+        x = _norm_channels(self.second_norm, self.second @ F.relu(x), self.second_bias, batch_norm)
+        return x.view(len(self.spaces), self.heads, self.joint, items)
 
     @classmethod
     def stacked(cls, ensembles: Sequence[HeadEnsemble]) -> HeadEnsemble:
@@ -308,8 +306,15 @@ def _norm(norm: nn.BatchNorm1d, x: Tensor, heads: slice, width: int) -> Tensor:
 
 
 def _norm_channels(
-    norm: nn.BatchNorm1d, x: Float[Tensor, "head channel item"], batch_norm: Any
+    norm: nn.BatchNorm1d, x: Float[Tensor, "head channel item"], bias: Tensor, batch_norm: Any
 ) -> Float[Tensor, "head channel item"]:
+    """BatchNorm of x + bias."""
+    momentum = norm.momentum or 0.1
+    if norm.training:  # as if the bias were part of the mean that is taken in now
+        with torch.no_grad():
+            cast("Tensor", norm.running_mean).add_(bias.flatten() * momentum / (1 - momentum))
+    else:
+        x = x + bias.view(len(x), -1, 1)
     normed = batch_norm(
         x.reshape(1, -1, x.shape[-1]),
         norm.running_mean,
@@ -317,7 +322,7 @@ def _norm_channels(
         norm.weight,
         norm.bias,
         training=norm.training,
-        momentum=norm.momentum or 0.1,
+        momentum=momentum,
         eps=norm.eps,
     )
     return normed.view(x.shape)

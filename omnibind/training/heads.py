@@ -24,11 +24,12 @@ from itertools import groupby
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from omnibind.errors import TrainingError
-from omnibind.projectors import HeadEnsemble
+from omnibind.projectors import EPS, HeadEnsemble
 from omnibind.specs import Recipe
 from omnibind.training.aggregate import Aggregates
 from omnibind.training.contrast import contrast
@@ -173,16 +174,17 @@ class HeadObjective(nn.Module):
     def _of_group(self, group: HeadEnsemble, at: int, step: int) -> Float[Tensor, "space head"]:
         """Draws, projects all spaces at once, and contrasts those alike in modalities at once."""
         chosen = self._draw(group, at, step)
-        x = torch.stack([self._rows_of(space, chosen) for space in group.spaces])
-        unit = group.own_batches(x.to(self.ranks.device), self.ranks.batch_norm)
+        made = group.own_batches(self._rows_of(group, chosen), self.ranks.batch_norm)
         scale = self._scale(cast("Tensor", self.log_scale[at]))
-        found: list[Tensor] = []
-        start = 0
-        for modalities, run in groupby(group.spaces, key=self.modalities.__getitem__):
-            stop = start + len(list(run))
-            found.append(self._contrast(unit[start:stop], scale[start:stop], modalities, chosen))
-            start = stop
-        return torch.cat(found)
+        runs = [
+            (modalities, len(list(run)))
+            for modalities, run in groupby(group.spaces, key=self.modalities.__getitem__)
+        ]
+        if len(runs) == 1:
+            return self._contrast(made, scale, runs[0][0], chosen)
+        lengths = [length for _, length in runs]
+        parts = zip(runs, made.split(lengths), scale.split(lengths), strict=True)
+        return torch.cat([self._contrast(x, s, run, chosen) for (run, _), x, s in parts])
 
     def _draw(self, group: HeadEnsemble, at: int, step: int) -> Int64[Tensor, "head tuple"]:
         """The tuples of each head: enough for the space with the fewest modalities."""
@@ -212,20 +214,25 @@ class HeadObjective(nn.Module):
         return chosen[:, :share][:, self.ranks.part(share)]
 
     def _rows_of(
-        self, space: str, chosen: Int64[Tensor, "head tuple"]
-    ) -> Float[Tensor, "head item dim"]:
-        """A head's items: all of the first modality, then all of the next."""
-        own = self._part(chosen, self.modalities[space])
-        return torch.cat(
-            [self._take(space, m, self.tuples.items[m][own]) for m in self.modalities[space]], dim=1
-        )
+        self, group: HeadEnsemble, chosen: Int64[Tensor, "head tuple"]
+    ) -> Float[Tensor, "space head item dim"]:
+        """The items of each head: all of the first modality, then all of the next."""
+        items = self.settings.batch // self.ranks.world
+        found = torch.empty(len(group.spaces), group.heads, items, group.dim)
+        for place, space in zip(found, group.spaces, strict=True):
+            own, start = self._part(chosen, self.modalities[space]), 0
+            for modality in self.modalities[space]:
+                stop = start + own.shape[1]
+                place[:, start:stop] = self._take(space, modality, self.tuples.items[modality][own])
+                start = stop
+        return found.to(self.ranks.device)
 
     def _take(self, space: str, modality: str, items: Tensor) -> Float[Tensor, "head tuple dim"]:
         return self.rows.take(space, modality, items.flatten()).view(*items.shape, -1)
 
     def _contrast(
         self,
-        unit: Float[Tensor, "space head item joint"],
+        made: Float[Tensor, "space head joint item"],
         scale: Float[Tensor, "space head"],
         modalities: tuple[str, ...],
         chosen: Int64[Tensor, "head tuple"],
@@ -235,13 +242,11 @@ class HeadObjective(nn.Module):
         aims = {target: self._aim(target, own) for target in self.targets}
         pairs = len(modalities) * len(self.targets)
         if self.ranks.world == 1:
-            sides = unit.mT.unflatten(-1, (len(modalities), -1))
             repeated = self._all_repeats(own, modalities)
-            return contrast(sides, torch.stack(list(aims.values()), 1), repeated, scale) / pairs
-        total = torch.zeros_like(unit[..., 0, 0])
-        for modality, side in zip(
-            modalities, unit.unflatten(2, (len(modalities), -1)).unbind(2), strict=True
-        ):
+            return contrast(made, torch.stack(list(aims.values()), 1), repeated, scale) / pairs
+        unit = F.normalize(made, dim=2, eps=EPS).mT.unflatten(2, (len(modalities), -1))
+        total = torch.zeros_like(unit[..., 0, 0, 0])
+        for modality, side in zip(modalities, unit.unbind(2), strict=True):
             for target, aim in aims.items():
                 total = total + info_nce(
                     side,

@@ -26,7 +26,7 @@ def test_own_batches_with_the_same_items_give_the_rows_of_the_usual_pass():
     ensemble = HeadEnsemble(["a", "b"], 6, 8, heads=3, hidden=5).eval()
     x = F.normalize(torch.randn(2, 10, 6), dim=-1)
     usual = ensemble.unit_heads({"a": x[0], "b": x[1]})
-    own = ensemble.own_batches(x[:, None].expand(-1, 3, -1, -1))
+    own = F.normalize(ensemble.own_batches(x[:, None].expand(-1, 3, -1, -1)), dim=2).mT
     for at, name in enumerate("ab"):
         assert torch.allclose(own[at].transpose(0, 1), usual[name], atol=1e-6)
 
