@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -37,6 +38,18 @@ def test_an_unknown_error_points_at_the_doctor(capsys):
     shown = capsys.readouterr().err
     assert "ZeroDivisionError" in shown
     assert "`omnibind doctor`" in shown
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "x.parquet"),
+        OSError("No space left on device"),
+    ],
+)
+def test_a_full_disk_is_said_and_what_to_do(capsys, error):
+    assert exit_code(error) == 2
+    assert "make room on the disk" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(omnibind):
