@@ -88,13 +88,20 @@ class Batch:
 
     Attributes:
         waited: seconds that the oldest has waited.
+        queued: seconds that each has waited, added up.
         fill: share of the places that are taken.
     """
 
     spec: EncoderSpec
     requests: Sequence[Request]
     waited: float
+    queued: float
     fill: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its samples."""
+        return sum(request.nbytes for request in self.requests)
 
 
 @runtime_checkable
@@ -274,10 +281,12 @@ class Batcher:
             del self._bins[where]
         if not taken:
             return None
+        now = time.monotonic()
         return Batch(
             spec=taken[0].spec,
             requests=taken,
-            waited=time.monotonic() - oldest,
+            waited=now - oldest,
+            queued=sum(now - request.since for request in taken),
             fill=len(taken) / most,
         )
 
