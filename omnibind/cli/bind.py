@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from omnibind.cli.options import AsJson, CommercialOnly, Device, ModelSize, WeightsKind, Without
+from omnibind.cli.metering import metered
+from omnibind.cli.options import (
+    AsJson,
+    CommercialOnly,
+    Device,
+    MetricsPort,
+    ModelSize,
+    WeightsKind,
+    Without,
+)
 from omnibind.cli.printing import print_json, print_table, progress, talk
 from omnibind.plugins import registry
 
@@ -105,6 +114,7 @@ def bind(
     commercial_only: CommercialOnly = False,
     without: Without = None,
     device: Device = "auto",
+    metrics_port: MetricsPort = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a joint space from pools of unpaired items; it comes to lie in DIR/checkpoint.
@@ -127,12 +137,13 @@ def bind(
         "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed),
         "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
     }
+    engine = shared_engine(device=device, size=size, weights=weights, cached=False)
     plan = make_plan(
         known.recipe(recipe),
         known,
         pools=pool,
         out=out,
-        engine=shared_engine(device=device, size=size, weights=weights, cached=False),
+        engine=engine,
         links=link or (),
         exclude=exclude or (),
         without=without or (),
@@ -142,7 +153,8 @@ def bind(
         settings=Settings(**{name: value for name, value in asked.items() if value is not None}),  # pyright: ignore[reportArgumentType]
     )
     try:
-        ran = run_stages(plan, progress, talk, only=stage or ())
+        with metered(engine, metrics_port):
+            ran = run_stages(plan, progress, talk, only=stage or ())
     except KeyboardInterrupt:
         talk(f"stopped; what is finished is kept in {out}: run it again to go on")
         raise

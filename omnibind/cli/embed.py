@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from omnibind.cli.metering import metered
 from omnibind.cli.options import (
     AsJson,
     CommercialOnly,
@@ -16,6 +17,7 @@ from omnibind.cli.options import (
     Loading,
     LongMedia,
     Memory,
+    MetricsPort,
     ModelSize,
     Processes,
     RecipeName,
@@ -63,6 +65,7 @@ def embed(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Forget the rows that are in the table.")
     ] = False,
+    metrics_port: MetricsPort = None,
     as_json: AsJson = False,
 ) -> None:
     """Embed files, folders and texts into a table of rows.
@@ -93,7 +96,10 @@ def embed(
     )
     model = loading.model(device, memory=memory, processes=processes)
     try:
-        with progress("embedding", len(listing.sources)) as advance:
+        with (
+            metered(model.engine, metrics_port),
+            progress("embedding", len(listing.sources)) as advance,
+        ):
             summary = embed_table(
                 model,
                 listing.sources,

@@ -31,6 +31,7 @@ NEEDED = (
     "huggingface_hub",
     "jaxtyping",
     "pluggy",
+    "psutil",
     "typer",
     "rich",
 )
@@ -39,6 +40,7 @@ OPTIONAL = {
     "pytest": "the tests of plugins: pip install 'omnibind[testing]'",
     "pylance": "stores of rows, for `omnibind bind`: pip install 'omnibind[train]'",
     "faiss-cpu": "pairs of a million items and more: pip install 'omnibind[train]'",
+    "prometheus-client": "metrics of running commands: pip install 'omnibind[metrics]'",
     "beartype": "shapes checked in tests: pip install 'omnibind[testing]'",
 }
 OTHER_NAMES = {"open3d": ("open3d", "open3d-cpu")}

@@ -26,6 +26,7 @@ __all__ = [
     "Loading",
     "LongMedia",
     "Memory",
+    "MetricsPort",
     "ModelSize",
     "Processes",
     "RecipeName",
@@ -68,6 +69,10 @@ Device = Annotated[
 ]
 Memory = Annotated[
     str, typer.Option("--memory", help="What weights may take on a device: auto, or e.g. 24GiB.")
+]
+MetricsPort = Annotated[
+    str | None,
+    typer.Option("--metrics-port", help="[HOST:]PORT of metrics for Prometheus; 127.0.0.1 alone."),
 ]
 Processes = Annotated[
     bool,

@@ -9,7 +9,16 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["json_text", "number", "print_json", "print_rich", "print_table", "progress", "talk"]
+__all__ = [
+    "drawn",
+    "json_text",
+    "number",
+    "print_json",
+    "print_rich",
+    "print_table",
+    "progress",
+    "talk",
+]
 
 
 def print_json(document: Any) -> None:
@@ -36,12 +45,13 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     """
     cells = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        print_rich(_drawn(titles, cells))
+        print_rich(drawn(titles, cells))
     else:
         print("\n".join(_aligned(titles, cells)))
 
 
-def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+def drawn(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
+    """The same table for rich."""
     from rich.table import Table
     from rich.text import Text
 
@@ -50,7 +60,7 @@ def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
         right = title.startswith(">")
         table.add_column(title.removeprefix(">"), justify="right" if right else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(str(cell)) for cell in row))
     return table
 
 

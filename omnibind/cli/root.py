@@ -46,6 +46,7 @@ BUILT_IN: Mapping[str, Command] = {
         _command("recipes", "List the recipes; `recipes show NAME` adds them up."),
         _command("plugins", "List the installed plugins, and those that failed."),
         _command("doctor", "Say what works here and what does not, and why."),
+        _command("top", "Show what the engines of this machine do now."),
         _command("fetch", "Download and verify every file of a recipe."),
         _command("embed", "Embed files, folders and texts into a table of rows."),
         _command("compare", "Show the cosines between items of any modalities."),

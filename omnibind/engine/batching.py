@@ -93,13 +93,20 @@ class Batch:
 
     Attributes:
         waited: seconds that the oldest has waited.
+        queued: seconds that each has waited, added up.
         fill: share of the places that are taken.
     """
 
     spec: EncoderSpec
     requests: Sequence[Request]
     waited: float
+    queued: float
     fill: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its samples."""
+        return sum(request.nbytes for request in self.requests)
 
 
 @runtime_checkable
@@ -281,10 +288,12 @@ class Batcher:
             del self._bins[where]
         if not taken:
             return None
+        now = time.monotonic()
         return Batch(
             spec=taken[0].spec,
             requests=taken,
-            waited=time.monotonic() - oldest,
+            waited=now - oldest,
+            queued=sum(now - request.since for request in taken),
             fill=len(taken) / most if room > 0 else 1.0,
         )
 

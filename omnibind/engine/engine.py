@@ -21,6 +21,7 @@ from omnibind.engine.networks import Networks
 from omnibind.engine.placement import place
 from omnibind.engine.prepare import Preparer
 from omnibind.engine.processes import Processes
+from omnibind.engine.published import Publisher
 from omnibind.engine.residency import Residency, groups
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.stats import Recorder, Stats
@@ -107,7 +108,11 @@ class Engine:
         self._active: dict[Job, dict[str, EncoderSpec]] = {}
         self._expected: dict[Job, list[EncoderSpec]] = {}
         self._guard = threading.Lock()
-        self._end = weakref.finalize(self, _end, self._batcher, self._pool, self._lanes)
+        self._snapshot = partial(_snapshot, self._stats, self._batcher, self._lanes)
+        self._publisher = Publisher(self._snapshot)
+        self._end = weakref.finalize(
+            self, _end, self._publisher, self._batcher, self._pool, self._lanes
+        )
 
     @property
     def device(self) -> torch.device:
@@ -149,6 +154,7 @@ class Engine:
             turns = self._turns(job, specs)
             for lane in self._lanes:
                 lane.start()
+            self._publisher.start()
 
             def before(turn: int) -> None:
                 if len(turns) > 1:
@@ -160,11 +166,7 @@ class Engine:
 
     def stats(self) -> Stats:
         """What it has done so far, and what is under way."""
-        return self._stats.snapshot(
-            self._batcher.waiting(),
-            self._batcher.nbytes,
-            tuple(lane.stats() for lane in self._lanes),
-        )
+        return self._snapshot()
 
     def close(self) -> None:
         """Ends the threads, frees the devices."""
@@ -274,7 +276,18 @@ def shared_engine(
     )
 
 
-def _end(batcher: Batcher, workers: Workers, lanes: Sequence[Lane]) -> None:
+def _snapshot(recorder: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
+    return recorder.snapshot(
+        batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes)
+    )
+
+
+def _end(publisher: Publisher, batcher: Batcher, workers: Workers, lanes: Sequence[Lane]) -> None:
+    if publisher.is_this_thread:  # which found the engine to be garbage, perhaps under a lock
+        parts = (publisher, batcher, workers, lanes)
+        threading.Thread(target=_end, args=parts, daemon=True).start()
+        return
+    publisher.close()
     workers.close()
     batcher.close()
     for lane in lanes:

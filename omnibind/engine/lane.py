@@ -88,11 +88,12 @@ class Lane:
 
     def stats(self) -> LaneStats:
         """What has been moved and is there."""
-        moved = dict(self.residency.moved)
+        moved, taken = dict(self.residency.moved), self.residency.room_taken
         return LaneStats(
             name=self.name,
             budget=self.residency.budget,
-            resident=tuple(self.residency.resident),
+            resident=tuple(taken),
+            resident_bytes=taken,
             loads={key: one.loads for key, one in moved.items()},
             moved={key: one.nbytes for key, one in moved.items()},
             evicted=sum(one.evictions for one in moved.values()),
@@ -112,7 +113,14 @@ class Lane:
     def _run(self, batch: Batch) -> None:
         key, count = batch.spec.key, len(batch.requests)
         try:
-            self._stats.encoder(key, batches=1, places=count / batch.fill, waited=batch.waited)
+            self._stats.encoder(
+                key,
+                batches=1,
+                places=count / batch.fill,
+                waited=batch.waited,
+                queued=batch.queued,
+                sample_bytes=batch.nbytes,
+            )
             with self.residency.holding(batch.spec) as module:
                 self._encode(batch.spec, module, batch.requests)
         except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for rows

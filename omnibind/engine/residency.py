@@ -123,6 +123,12 @@ class Residency:
         with self._changed:
             return tuple(key for key, resident in self._known.items() if resident.there)
 
+    @property
+    def room_taken(self) -> dict[str, int]:
+        """Bytes that each of these takes there."""
+        with self._changed:
+            return {key: one.room for key, one in self._known.items() if one.there}
+
     def make_room(self) -> bool:
         """After out-of-memory: evicts what is not held; True if anything went.
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 __all__ = ["EncoderStats", "LaneStats", "Recorder", "Stats"]
 
@@ -23,6 +23,8 @@ class EncoderStats:
         places: items that these could have held; `items / places` is the fill.
         seconds: in forwards, with moving the batch there and the rows back.
         waited: seconds that the oldest request of each batch had waited, added up.
+        queued: seconds that each request had waited, added up.
+        sample_bytes: bytes of the samples that it was given.
         split: batches that failed as a whole and were tried in parts.
     """
 
@@ -33,12 +35,34 @@ class EncoderStats:
     places: float = 0.0
     seconds: float = 0.0
     waited: float = 0.0
+    queued: float = 0.0
+    sample_bytes: int = 0
     split: int = 0
 
     @property
     def fill(self) -> float:
         """Mean share of a batch's places that were taken; 0 before the first."""
         return self.items / self.places if self.places else 0.0
+
+    @property
+    def queue_seconds(self) -> float:
+        """Mean seconds that an item waited for its batch; 0 before the first."""
+        return self.queued / taken if (taken := self.items + self.failed) else 0.0
+
+    @property
+    def item_seconds(self) -> float:
+        """Mean seconds of a forward for one of its items; 0 before the first."""
+        return self.seconds / taken if (taken := self.items + self.failed) else 0.0
+
+    @property
+    def cached_share(self) -> float:
+        """Rows that were known, of all rows; 0 before the first."""
+        return self.cached / rows if (rows := self.items + self.cached) else 0.0
+
+    def since(self, before: EncoderStats) -> EncoderStats:
+        """What was added after an earlier moment."""
+        added = {f.name: getattr(self, f.name) - getattr(before, f.name) for f in fields(self)}
+        return EncoderStats(**added)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +73,7 @@ class LaneStats:
         name: `cpu`, `cuda:0`, ...
         budget: bytes that weights may take; None is without bound.
         resident: encoders that are there now.
+        resident_bytes: of the device that each of these takes, activations not counted.
         loads: how often each encoder's weights went there.
         moved: bytes of these.
         evicted: how often weights had to make room.
@@ -57,6 +82,7 @@ class LaneStats:
     name: str
     budget: int | None
     resident: tuple[str, ...]
+    resident_bytes: Mapping[str, int]
     loads: Mapping[str, int]
     moved: Mapping[str, int]
     evicted: int

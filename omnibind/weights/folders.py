@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+from omnibind.cache import cache_folder
 from omnibind.errors import WeightsError
 
 __all__ = ["cache_folder", "file_in_weights_folder", "is_offline", "weights_folder"]
@@ -18,14 +19,6 @@ GENERIC = {
     *("config", "tokenizer", "tokenizer_config", "vocab", "spiece"),
 }
 """Stems that files of many repositories share: such a name alone does not tell whose it is."""
-
-
-def cache_folder() -> Path:
-    """Where downloads and rows are kept: `OMNIBIND_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("OMNIBIND_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "omnibind"
 
 
 def is_offline() -> bool:

@@ -40,6 +40,11 @@ def test_a_listing_imports_no_torch(site, words):
     assert "omnibind.cli.embed" not in loaded
 
 
+def test_a_look_at_the_engines_imports_no_torch(site):
+    loaded = modules_after(PROBE, "top", "--once")
+    assert not loaded & set(HEAVY) - {"pydantic"}  # which Typer has for the number of --pid
+
+
 def test_the_benchmark_times_each_of_them(omnibind):
     ran = omnibind("bench", "startup", "--runs", 1, "--json")
     assert ran.code == 0
