@@ -15,7 +15,7 @@ from omnibind.engine.batching import Batcher, Limits, Priority
 from omnibind.engine.budget import budget_of
 from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.items import Item
-from omnibind.engine.job import Encoded, Job, OnDone, Parts
+from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
 from omnibind.engine.lane import Lane
 from omnibind.engine.networks import Networks
 from omnibind.engine.placement import place
@@ -126,6 +126,7 @@ class Engine:
         on_done: OnDone | None = None,
         *,
         priority: Priority | None = None,
+        cancel: Cancel | None = None,
     ) -> Encoded:
         """Encodes items of any modalities.
 
@@ -135,10 +136,12 @@ class Engine:
             on_done: called in this thread, once an item in their order, when it has its rows or
                 has failed.
             priority: by default, a list of no more than a batch is interactive, all else bulk.
+            cancel: ends the call when another thread calls it.
 
         Raises:
             SetupError: an encoder cannot be built, or gives rows of the wrong shape.
             Interrupted: Ctrl-C; it has the rows so far.
+            Cancelled: by `cancel`; it has them too.
         """
         refuse_fork(self._pid)
         by_key = {m: {spec.key: spec for spec in specs} for m, specs in encoders.items()}
@@ -150,6 +153,8 @@ class Engine:
             window=AHEAD * self.batch_size,
             on_done=on_done,
         )
+        if cancel is not None:
+            cancel.watch(job)
         try:
             turns = self._turns(job, specs)
             for lane in self._lanes:

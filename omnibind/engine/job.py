@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from omnibind.engine.workers import Workers
 from omnibind.errors import ItemFailure
 from omnibind.specs import EncoderSpec
 
-__all__ = ["Encoded", "Interrupted", "Job", "OnDone", "Parts"]
+__all__ = ["Cancel", "Cancelled", "Encoded", "Interrupted", "Job", "OnDone", "Parts"]
 
 PREPARING = ""
 """Stands among an item's encoders while it is decoded and preprocessed."""
@@ -54,6 +55,38 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, done: object) -> None:
         super().__init__()
         self.done = done
+
+
+class Cancelled(Exception):
+    """A call that another thread has ended.
+
+    Attributes:
+        done: as of `Interrupted`.
+    """
+
+    def __init__(self, done: object = None) -> None:
+        super().__init__("cancelled")
+        self.done = done
+
+
+class Cancel:
+    """Ends the calls that it was given to, when it is called, from any thread."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._jobs: weakref.WeakSet[Job] = weakref.WeakSet()
+
+    def __call__(self) -> None:
+        """Ends them, and those to come."""
+        self._asked = True
+        for job in tuple(self._jobs):
+            job.stop(Cancelled())
+
+    def watch(self, job: Job) -> None:
+        """Ends this one too."""
+        self._jobs.add(job)
+        if self._asked:
+            job.stop(Cancelled())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +162,7 @@ class Job:
         Raises:
             SetupError: an encoder cannot be built, or gives rows of the wrong shape.
             Interrupted: Ctrl-C.
+            Cancelled: by another thread.
         """
         listed = items if len(groups) == 1 else list(items)
         try:
@@ -145,6 +179,9 @@ class Job:
         except KeyboardInterrupt as error:
             self._end(error)
             raise Interrupted(self.encoded()) from None
+        except Cancelled as error:
+            self._end(error)
+            raise Cancelled(self.encoded()) from None
         except BaseException as error:
             self._end(error)
             raise

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine import Engine, Interrupted, Item, RowCache, recognise
+from omnibind.engine import Cancel, Cancelled, Engine, Interrupted, Item, RowCache, recognise
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec
@@ -113,6 +113,22 @@ def test_ctrl_c_ends_a_call_and_gives_the_rows_so_far(engine: Engine) -> None:
     assert 20 < len(done.indices["text"]) < 200
     assert done.rows["length"][:, 0].tolist() == [i + 1.0 for i in done.indices["text"]]
     assert len(engine.encode(texts(5), {"text": [LENGTH]}).rows["length"]) == 5
+
+
+def test_another_thread_can_end_a_call(engine: Engine) -> None:
+    cancel = Cancel()
+
+    def stop(item: Item) -> None:
+        if item.index == 20:
+            thread = threading.Thread(target=cancel)
+            thread.start()
+            thread.join()
+
+    with pytest.raises(Cancelled) as ended:
+        engine.encode(texts(200), {"text": [LENGTH]}, stop, cancel=cancel)
+    assert 20 < len(ended.value.done.indices["text"]) < 200
+    with pytest.raises(Cancelled):
+        engine.encode(texts(1), {"text": [LENGTH]}, cancel=cancel)
 
 
 def test_an_error_in_a_callers_list_leaves_the_engine_in_order(engine: Engine) -> None:
