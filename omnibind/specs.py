@@ -182,6 +182,9 @@ class Recipe:
         heads: query subsets the heads of a projector are trained on, by name.
         links: `"audio-text"` -> the space by whose rows items of the two modalities are paired
             for training; where it says nothing, a space that reads both is taken.
+        checkpoint: a weights reference to `recipe.json` in the folder of the bound checkpoint that
+            the plugin ships: its projectors and routers are loaded. Where it says nothing, they
+            are the projector files of the spaces, and slots weigh by `priors`.
         source: paper or project, for people.
     """
 
@@ -195,6 +198,7 @@ class Recipe:
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
     links: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str = ""
     source: str = ""
 
     @property

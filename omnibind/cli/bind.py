@@ -68,6 +68,10 @@ def bind(
         int | None, typer.Option("--batch", min=2, help="Tuples a step, for heads and routers.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    cached: Annotated[
+        bool,
+        typer.Option("--cached", help="Use and keep rows in the cache of the other commands."),
+    ] = False,
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     commercial_only: CommercialOnly = False,
@@ -99,7 +103,7 @@ def bind(
         known,
         pools=pool,
         out=out,
-        engine=shared_engine(device=device, size=size, weights=weights, cached=False),
+        engine=shared_engine(device=device, size=size, weights=weights, cached=cached),
         links=link or (),
         exclude=exclude or (),
         without=without or (),

@@ -138,10 +138,13 @@ def files_of(known: Registry, recipe: Recipe) -> tuple[WeightsFile, ...]:
     """Every file that a recipe needs of its installed spaces, each reference once."""
     found: dict[str, WeightsFile] = {}
     for space, encoder in used_encoders(known, recipe):
-        projectors = known.spaces[space].projectors
+        projectors = {} if recipe.checkpoint else known.spaces[space].projectors
         files = [*files_of_encoder(space, encoder), *_projectors(space, projectors, recipe)]
         for file in files:
             found.setdefault(file.reference, file)
+    if recipe.checkpoint:
+        bound = WeightsFile(space=recipe.name, purpose="checkpoint", reference=recipe.checkpoint)
+        found[bound.reference] = bound
     return tuple(found.values())
 
 

@@ -94,7 +94,7 @@ def trimmed(recipe: Recipe, plan: Plan) -> Recipe:
         for m, names in recipe.router_inputs.items()
         if m in slots and set(names) <= plan.spaces.keys()
     }
-    return replace(recipe, slots=slots, router_inputs=inputs)
+    return replace(recipe, slots=slots, router_inputs=inputs, checkpoint="")
 
 
 @dataclass(frozen=True, kw_only=True)
