@@ -109,10 +109,10 @@ def test_a_projector_file_gives_back_the_projector(
 
 
 def test_half_precision_in_a_file_is_full_precision_in_memory(tmp_path: Path) -> None:
-    ensemble = _ensemble("a")
-    before = ensemble({"a": _rows()})["a"]
+    ensemble, x = _ensemble("a"), _rows()
+    before = ensemble({"a": x})["a"]
     write_projector(ensemble.half(), tmp_path / "a.safetensors", backbone="b")
-    found = read_projector(tmp_path / "a.safetensors")({"a": _rows()})["a"]
+    found = read_projector(tmp_path / "a.safetensors")({"a": x})["a"]
     assert found.dtype == torch.float32
     assert torch.allclose(found, before, atol=5e-3)
 

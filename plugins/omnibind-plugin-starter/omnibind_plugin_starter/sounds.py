@@ -14,6 +14,7 @@ from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
 from omnibind_plugin_starter.concepts import Concepts
+from omnibind_plugin_starter.packed import unpacked
 
 if TYPE_CHECKING:
     from omnibind.media.audio import Audio
@@ -60,7 +61,7 @@ class EffectSounds(nn.Module):
         published = "0.embedding_net."
         return load_state(
             self,
-            state,
+            unpacked(state),
             rename=lambda key: (
                 f"network.{key.removeprefix(published)}" if key.startswith(published) else key
             ),
@@ -107,7 +108,7 @@ class WildSounds(nn.Module):
         if BIRDNET_FILE in state:
             published = birdnet.state_of_tflite(state[BIRDNET_FILE].numpy().tobytes(), self.network)
             merged |= {f"network.{key}": value for key, value in published.items()}
-        return load_state(self, merged)
+        return load_state(self, unpacked(merged))
 
 
 def aisfx_minilm(size: Size, assets: Mapping[str, Path]) -> EffectSounds:

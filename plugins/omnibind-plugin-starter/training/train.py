@@ -14,8 +14,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from clipart import clipart
+from drawn_emoji import drawn_emoji
 from features import Features, file_of
 from glyphs import drawn_glyphs
 from omnibind_plugin_starter import cards
@@ -81,22 +84,37 @@ def write_texts(words: Words, out: Path) -> None:
 
 def write_pictures(features: Features, words: Words, data: Path, out: Path) -> None:
     """EfficientNet's classes by name, and adapters from captioned pictures and drawn letters."""
-    shown = [(one.caption, one.picture) for one in training_pictures(data)]
-    shown += list(drawn_glyphs(data))
-    captions = [caption for caption, _ in shown]
-
-    def picture(k: int) -> object:
-        return image.load(shown[k][1])
-
+    groups = shown(data)
+    captions = [caption for group in groups for caption, _ in group]
     for spec, text in (
         (cards.LITE2_PICTURES, cards.MINILM),
         (cards.LITE0_PICTURES, cards.WORDLLAMA),
     ):
-        seen, _ = features.of(spec, captions, picture, lambda e, batch: e.seen(batch))
+        seen = torch.cat([seen_in(features, spec, group)[0] for group in groups])
         fitted = ridge(seen, words.rows(text, captions), PENALTY["pictures"])
         write_concepts(
             out / file_of(spec), words.rows(text, IMAGENET_CLASSNAMES), fitted, TRUST["pictures"]
         )
+
+
+Group = list[tuple[str, Any]]
+"""A caption and a picture each: a file, or a picture in memory."""
+
+
+def shown(data: Path) -> list[Group]:
+    """Captioned pictures, a list a source."""
+    kept: Group = [(one.caption, one.picture) for one in training_pictures(data)]
+    return [kept, list(drawn_glyphs(data)), list(drawn_emoji(data)), list(clipart(data))]
+
+
+def seen_in(features: Features, spec: EncoderSpec, group: Group) -> list[Tensor]:
+    """Features and posterior of the pictures of one source."""
+    return features.of(
+        spec,
+        [caption for caption, _ in group],
+        lambda k: image.load(group[k][1]),
+        lambda encoder, batch: encoder.seen(batch),
+    )
 
 
 def write_shapes(features: Features, words: Words, data: Path, out: Path) -> None:
