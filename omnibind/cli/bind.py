@@ -64,6 +64,9 @@ def bind(
     router_steps: Annotated[
         int | None, typer.Option("--router-steps", min=1, help="Of the routers' training.")
     ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Learning rate of the projectors' training.")
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=2, help="Tuples a step, for heads and routers.")
     ] = None,
@@ -95,7 +98,7 @@ def bind(
         "min_pairs": min_pairs,
         "exact_below": exact_below,
         "batch_items": part_items,
-        "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed),
+        "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed, rate=rate),
         "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
     }
     plan = make_plan(

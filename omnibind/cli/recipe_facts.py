@@ -108,7 +108,7 @@ def _projector_params(known: Registry, recipe: Recipe) -> int | None:
     """Of `projectors.HeadEnsemble` and `routers.Router`, counted without torch."""
     dims = {name: space.dim for name, space in known.spaces.items()}
     mixed = {part for slots in recipe.slots.values() for slot in slots for part in slot.parts}
-    projected = mixed & dims.keys() - {recipe.backbone}
+    projected = mixed & dims.keys() - {recipe.backbone, *recipe.aligned}
     if any(recipe.backbone in known.spaces[name].projectors for name in projected):
         return None
     hidden, joint = recipe.hidden, recipe.joint_dim

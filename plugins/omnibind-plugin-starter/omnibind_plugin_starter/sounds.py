@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -37,6 +38,7 @@ class EffectSounds(nn.Module):
         super().__init__()
         self.network = network
         self.adapter = nn.Linear(width, DIM)
+        self.middle = nn.Parameter(torch.zeros(DIM))
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Log-mel blocks every 1.2 s; a last block that is not full is left out, as published."""
@@ -50,7 +52,11 @@ class EffectSounds(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return normalize(self.adapter(self.heard(batch)), dim=-1)
+        return self.named(self.heard(batch))
+
+    def named(self, features: Tensor) -> Tensor:
+        """Unit rows `[item, dim]` of pooled features, less the mean of the training items."""
+        return normalize(normalize(self.adapter(features), dim=-1) - self.middle, dim=-1)
 
     def heard(self, batch: dict[str, Tensor]) -> Tensor:
         """Pooled features `[item, 512]`: the mean over blocks."""

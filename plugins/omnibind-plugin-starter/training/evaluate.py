@@ -1,7 +1,7 @@
 """Measures a bound model on the test bed, beside its members and what it would be without training.
 
     python pools.py --out DIR && python evaluate.py --pools DIR --out results
-    python evaluate.py --pools DIR --recipe bound/checkpoint --other steer=0 other/checkpoint
+    python evaluate.py --pools DIR --recipe bound/checkpoint --others ablations
 
 Nothing here was trained on. Intervals are 95 %, over resampled queries; differences are paired.
 `omnibind evaluate DIR/tuxpaint.csv` gives the first table of one benchmark in more detail.
@@ -51,15 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pools", type=Path, required=True, help="what pools.py has written")
     parser.add_argument("--recipe", default="starter", help="or the folder of a checkpoint")
-    parser.add_argument(
-        "--other", nargs=2, action="append", default=[], metavar=("NAME", "FOLDER"),
-        help="a checkpoint to compare with; may be repeated",
-    )  # fmt: skip
+    parser.add_argument("--others", type=Path, help="what ablate.py has written")
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     asked = parser.parse_args()
     model = omnibind.load(asked.recipe)
     benchmarks = {name: read(model, asked.pools / file) for name, file in BENCHMARKS.items()}
-    binders = {name: omnibind.load(folder).binder for name, folder in asked.other}
+    others = sorted(asked.others.glob("*/checkpoint")) if asked.others else []
+    binders = {one.parent.name.replace("-", " "): omnibind.load(one).binder for one in others}
     lines = [*directions(model.binder, benchmarks), "", *weighing(model.binder, benchmarks), ""]
     lines += [*ablations(model.binder, binders, benchmarks), "", *unseen(model.binder, benchmarks)]
     print("\n".join(lines))

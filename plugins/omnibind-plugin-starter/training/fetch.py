@@ -89,6 +89,7 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "scikit-image": (wheel, "scikit-image"),
     "openclipart-png": (debian, "openclipart-png"),
     "openclipart-svg": (debian, "openclipart-svg"),
+    "emoji-datasource-twitter": (npm, "emoji-datasource-twitter@16.0.0"),
     "fonts-noto-color-emoji": (debian, "fonts-noto-color-emoji"),
     "fonts-dejavu-core": (debian, "fonts-dejavu-core"),
     "fonts-freefont-ttf": (debian, "fonts-freefont-ttf"),
