@@ -24,7 +24,7 @@ from torch import nn
 
 from omnibind.binder import Binder
 from omnibind.errors import CheckpointError
-from omnibind.projectors import HeadEnsemble, Projector, read_projector, write_projector
+from omnibind.projectors import HeadEnsemble, Identity, Projector, read_projector, write_projector
 from omnibind.routers import Router
 from omnibind.specs import Recipe, Size, Slot, SpaceSpec
 from omnibind.weights.build import seeded
@@ -92,11 +92,14 @@ def random_checkpoint(
         slots = [slot.name for slot in recipe.slots[modality]]
         return Router(width, slots, temperature=recipe.temperature.get(modality, 1.0))
 
-    named = [name for name in recipe.spaces if name in spaces and name != recipe.backbone]
+    there = (recipe.backbone, *recipe.aligned)
+    named = [name for name in recipe.spaces if name in spaces and name not in there]
+    taken = {n: Identity(n, recipe.joint_dim) for n in recipe.aligned if n in spaces}
     routed = [m for m, names in recipe.router_inputs.items() if all(n in spaces for n in names)]
     return BoundCheckpoint(
         recipe=recipe,
-        projectors={n: cast("Projector", seeded(partial(heads, n), n, 0).eval()) for n in named},
+        projectors={n: cast("Projector", seeded(partial(heads, n), n, 0).eval()) for n in named}
+        | taken,
         routers={m: cast("Router", seeded(partial(router, m), m, 0).eval()) for m in routed},
         facts={"origin": "random: seeded initial values, nothing learned"},
     )
@@ -189,6 +192,7 @@ def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
     values["slots"] = {m: tuple(Slot(**slot) for slot in listed) for m, listed in slots.items()}
     values["router_inputs"] = {m: tuple(names) for m, names in values["router_inputs"].items()}
     values["heads"] = tuple(values["heads"])
+    values["aligned"] = tuple(values.get("aligned", ()))
     return Recipe(**values)
 
 

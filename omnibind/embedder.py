@@ -377,6 +377,8 @@ def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights)
     recipe = known.recipe(name)
     if weights == "random" or size == "tiny":
         return random_checkpoint(recipe, known.spaces, size=size)
+    if recipe.checkpoint:
+        return read_checkpoint(locate(recipe.checkpoint).parent)
     projectors: dict[str, Projector] = {}
     for space in recipe.spaces:
         card = known.spaces.get(space)

@@ -255,7 +255,7 @@ def read_projector(path: Path) -> Projector:
     try:
         with safe_open(path, framework="pt") as file:
             facts = cast("dict[str, str]", file.metadata() or {})
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            state = {key: _full(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
         projector = _empty_projector(facts)
         projector.load_state_dict(state, assign=True)
     except Exception as error:
@@ -265,6 +265,11 @@ def read_projector(path: Path) -> Projector:
             next_step="fetch or train it again",
         ) from error
     return projector.eval()
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """Half precision is for files: it is computed in full."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _sorted_metadata(content: bytes) -> bytes:

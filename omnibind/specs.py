@@ -181,10 +181,15 @@ class Recipe:
             A modality without an entry has no router: its slots weigh by `priors`.
         temperature: modality -> factor on the sigmoid before the softmax; 1 where missing.
         priors: modality -> slot -> weight where no trained router decides; 1 where missing.
+        aligned: spaces that live in the backbone's coordinates already; their rows are taken as
+            they are, and no heads are trained for them. Ours.
         hidden: width of a projector head's hidden layer.
         heads: query subsets the heads of a projector are trained on, by name.
         links: `"audio-text"` -> the space by whose rows items of the two modalities are paired
             for training; where it says nothing, a space that reads both is taken.
+        checkpoint: a weights reference to `recipe.json` in the folder of the bound checkpoint that
+            the plugin ships: its projectors and routers are loaded. Where it says nothing, they
+            are the projector files of the spaces, and slots weigh by `priors`.
         source: paper or project, for people.
     """
 
@@ -195,9 +200,11 @@ class Recipe:
     router_inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     temperature: Mapping[str, float] = field(default_factory=dict)
     priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    aligned: tuple[str, ...] = ()
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
     links: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str = ""
     source: str = ""
 
     @property

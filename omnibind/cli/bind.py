@@ -105,10 +105,17 @@ def bind(
     router_steps: Annotated[
         int | None, typer.Option("--router-steps", min=1, help="Of the routers' training.")
     ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="Learning rate of the projectors' training.")
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=2, help="Tuples a step, for heads and routers.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    cached: Annotated[
+        bool,
+        typer.Option("--cached", help="Use and keep rows in the cache of the other commands."),
+    ] = False,
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     commercial_only: CommercialOnly = False,
@@ -134,10 +141,10 @@ def bind(
         "min_pairs": min_pairs,
         "exact_below": exact_below,
         "batch_items": part_items,
-        "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed),
+        "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed, rate=rate),
         "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
     }
-    engine = shared_engine(device=device, size=size, weights=weights, cached=False)
+    engine = shared_engine(device=device, size=size, weights=weights, cached=cached)
     plan = make_plan(
         known.recipe(recipe),
         known,

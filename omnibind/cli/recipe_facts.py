@@ -108,7 +108,7 @@ def _projector_params(known: Registry, recipe: Recipe) -> int | None:
     """Of `projectors.HeadEnsemble` and `routers.Router`, counted without torch."""
     dims = {name: space.dim for name, space in known.spaces.items()}
     mixed = {part for slots in recipe.slots.values() for slot in slots for part in slot.parts}
-    projected = mixed & dims.keys() - {recipe.backbone}
+    projected = mixed & dims.keys() - {recipe.backbone, *recipe.aligned}
     if any(recipe.backbone in known.spaces[name].projectors for name in projected):
         return None
     hidden, joint = recipe.hidden, recipe.joint_dim
@@ -138,10 +138,13 @@ def files_of(known: Registry, recipe: Recipe) -> tuple[WeightsFile, ...]:
     """Every file that a recipe needs of its installed spaces, each reference once."""
     found: dict[str, WeightsFile] = {}
     for space, encoder in used_encoders(known, recipe):
-        projectors = known.spaces[space].projectors
+        projectors = {} if recipe.checkpoint else known.spaces[space].projectors
         files = [*files_of_encoder(space, encoder), *_projectors(space, projectors, recipe)]
         for file in files:
             found.setdefault(file.reference, file)
+    if recipe.checkpoint:
+        bound = WeightsFile(space=recipe.name, purpose="checkpoint", reference=recipe.checkpoint)
+        found[bound.reference] = bound
     return tuple(found.values())
 
 

@@ -114,7 +114,8 @@ def trimmed(recipe: Recipe, plan: Plan) -> Recipe:
         for m, names in recipe.router_inputs.items()
         if m in slots and set(names) <= plan.spaces.keys()
     }
-    return replace(recipe, slots=slots, router_inputs=inputs)
+    aligned = tuple(name for name in recipe.aligned if name in plan.spaces)
+    return replace(recipe, slots=slots, router_inputs=inputs, aligned=aligned, checkpoint="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,9 +114,19 @@ class Plan:
         return {card.key: card for card in cards if card}
 
 
-def adjusted(settings: Learning, *, steps: int | None, batch: int | None, seed: int) -> Learning:
+def adjusted(
+    settings: Learning,
+    *,
+    steps: int | None,
+    batch: int | None,
+    seed: int,
+    rate: float | None = None,
+) -> Learning:
     """Settings of a training with what was asked for; None leaves the default."""
-    moved = replace(settings.descent, seed=seed, steps=steps or settings.descent.steps)
+    before = settings.descent
+    moved = replace(
+        before, seed=seed, steps=steps or before.steps, rate=before.rate if rate is None else rate
+    )
     return replace(settings, descent=moved, batch=batch or settings.batch)
 
 

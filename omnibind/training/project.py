@@ -11,7 +11,13 @@ from typing import Any, cast
 from torch import nn
 
 from omnibind.errors import TrainingError
-from omnibind.projectors import HeadEnsemble, Projector, read_projector, write_projector
+from omnibind.projectors import (
+    HeadEnsemble,
+    Identity,
+    Projector,
+    read_projector,
+    write_projector,
+)
 from omnibind.specs import Recipe
 from omnibind.training.descent import OnStep, descend
 from omnibind.training.done import Trained, done, fingerprint, mark_done, of_rows, of_tuples
@@ -34,7 +40,7 @@ def run(
     ranks: Ranks = ALONE,
     on_step: OnStep | None = None,
 ) -> Trained:
-    """Trains the heads of every space of the recipe but the backbone.
+    """Trains the heads of every space of the recipe but the backbone and those aligned with it.
 
     Skipped where it was done by the same inputs; goes on where it was killed.
 
@@ -53,6 +59,7 @@ def run(
     """
     settings, folder = settings or HeadSettings(), out / "project"
     needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
+    needed = (*needed, recipe.aligned) if recipe.aligned else needed
     made_of = fingerprint(
         needed, asdict(settings), of_rows(rows, tuples), of_tuples(tuples), inputs
     )
@@ -64,7 +71,8 @@ def run(
         folder, recipe, spaces, rows, tuples, settings, made_of, ranks, on_step
     )
     if ranks.first:
-        _write(projectors, folder / "projectors", recipe.backbone)
+        taken = {name: Identity(name, recipe.joint_dim) for name in recipe.aligned}
+        _write({**projectors, **taken}, folder / "projectors", recipe.backbone)
         mark_done(folder, made_of, facts)
         forget(folder)
     ranks.wait()
@@ -125,12 +133,13 @@ def read_projectors(out: Path) -> dict[str, Projector]:
 
 
 def _spaces(recipe: Recipe, rows: RowSource, tuples: Tuples) -> tuple[str, ...]:
-    spaces = tuple(name for name in recipe.spaces if name != recipe.backbone)
+    there = (recipe.backbone, *recipe.aligned)
+    spaces = tuple(name for name in recipe.spaces if name not in there)
     missing = [name for name in spaces if not modalities_of(rows, name, tuples)]
     if missing or not spaces:
         raise TrainingError(
             f"heads for the spaces of the recipe {recipe.name!r}",
-            found=f"no rows of {', '.join(missing)}" if missing else "none but the backbone",
+            found=f"no rows of {', '.join(missing)}" if missing else f"none but {', '.join(there)}",
             next_step="embed pools that they read, or leave them out of the recipe",
         )
     return spaces

@@ -233,6 +233,34 @@ def test_a_bound_checkpoint_is_loaded_by_its_folder(
     )
 
 
+@pytest.fixture
+def shipped(known: Registry, tmp_path: Path) -> Registry:
+    """The toys, and a recipe whose plugin ships a bound checkpoint."""
+    recipe = replace(known.recipe("toy"), router_inputs={"text": ("back", "side")})
+    torch.manual_seed(0)
+    heads = {n: HeadEnsemble([n], 6, 8, hidden=16).eval() for n in ("side", "third")}
+    router = Router(14, [slot.name for slot in recipe.slots["text"]]).eval()
+    bound = BoundCheckpoint(recipe=recipe, projectors=heads, routers={"text": router})
+    write_checkpoint(bound, tmp_path / "bound", known.spaces)
+    carded = replace(recipe, checkpoint=f"file:{tmp_path / 'bound' / 'recipe.json'}")
+    return toy_registry(*known.spaces.values(), carded)
+
+
+def test_a_recipe_loads_the_checkpoint_that_its_plugin_ships(
+    engine: Engine, shipped: Registry
+) -> None:
+    found = omnibind.load("toy", engine=engine, known=shipped).embed(["a cat", "a dog on a hill"])
+    assert found.degraded == ()
+    assert found.weights[0] != found.weights[1]
+
+
+def test_any_part_of_a_shipped_checkpoint_works(engine: Engine, shipped: Registry) -> None:
+    fewer = omnibind.load("toy", engine=engine, known=shipped, without=["side"])
+    assert fewer.embed(["a cat"]).degraded == ("side", "router:text")
+    free = omnibind.load("toy", engine=engine, known=shipped, commercial_only=True)
+    assert free.embed(["a cat"]).degraded == ("third",)
+
+
 def test_random_weights_bind_every_space_of_a_published_recipe(engine: Engine) -> None:
     spaces = [ToySpace(name, dim=6, modalities=("text", "image")) for name in BASE.spaces]
     known = toy_registry(*spaces, BASE)

@@ -108,6 +108,15 @@ def test_a_projector_file_gives_back_the_projector(
     )
 
 
+def test_half_precision_in_a_file_is_full_precision_in_memory(tmp_path: Path) -> None:
+    ensemble, x = _ensemble("a"), _rows()
+    before = ensemble({"a": x})["a"]
+    write_projector(ensemble.half(), tmp_path / "a.safetensors", backbone="b")
+    found = read_projector(tmp_path / "a.safetensors")({"a": x})["a"]
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, before, atol=5e-3)
+
+
 def test_a_damaged_projector_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     write_projector(_ensemble("a"), path, backbone="b")

@@ -50,6 +50,7 @@ def test_the_installed_plugin_is_found_and_its_files_are_there(site: Path) -> No
         "refs = [r for s in k.spaces.values() for e in s.encoders.values() for r in e.weights"
         "        if r.startswith('module:')];"
         "refs += [r for s in k.spaces.values() for r in s.projectors.values()];"
+        "refs += [r.checkpoint for r in k.recipes.values() if r.checkpoint];"
         "from omnibind.weights import locate;"
         "print(json.dumps([omnibind.__file__, list(k.recipes), [str(locate(r)) for r in refs]]))",
     )

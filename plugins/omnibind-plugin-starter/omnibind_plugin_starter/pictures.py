@@ -12,6 +12,7 @@ from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter.concepts import Concepts
 from omnibind_plugin_starter.lite import Lite, pixels
+from omnibind_plugin_starter.packed import unpacked
 
 __all__ = ["Pictures", "lite0_wordllama", "lite2_minilm"]
 
@@ -43,7 +44,7 @@ class Pictures(nn.Module):
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the published network and this plugin's class names and adapter."""
-        return load_state(self, state, rename=self.rename)
+        return load_state(self, unpacked(state), rename=self.rename)
 
     def rename(self, key: str) -> str | None:
         """Keys of this plugin's own file are kept, those of the published one translated."""

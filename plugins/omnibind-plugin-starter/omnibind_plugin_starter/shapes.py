@@ -1,4 +1,4 @@
-"""The shape encoder: six pictures of the cloud, read by EfficientNet-lite2, in MiniLM's space."""
+"""The shape encoders: six pictures of the cloud, read by EfficientNet-lite2 or by lite0."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter.concepts import Concepts
 from omnibind_plugin_starter.lite import Lite
+from omnibind_plugin_starter.packed import unpacked
 from omnibind_plugin_starter.render import VIEWS, views_of
 
 if TYPE_CHECKING:
     from omnibind.media.points import Points
 
-__all__ = ["Views", "views_minilm"]
+__all__ = ["Views", "views_minilm", "views_wordllama"]
 
 SAMPLED = 65_536
 
@@ -27,7 +28,7 @@ class Views(nn.Module):
     """A shape as the mean of what the picture network sees from six sides.
 
     Shape:
-        `views` uint8 `[item, view, 3, side, side]` -> `[item, 384]`.
+        `views` uint8 `[item, view, 3, side, side]` -> `[item, dim]`.
     Source:
         Su et al. 2015, arXiv:1505.00880 (many views of one shape). Ours: splats, mean, adapter.
     """
@@ -63,12 +64,22 @@ class Views(nn.Module):
             name = known(key)
             return name and f"lite.{name}"
 
-        return load_state(self, state, rename=rename)
+        return load_state(self, unpacked(state), rename=rename)
 
 
 def views_minilm(size: Size, assets: Mapping[str, Path]) -> Views:
-    """260 x 260 pixels a view; 32 x 32 and 512 points at the tiny size."""
+    """EfficientNet-lite2 at 260 x 260 pixels a view, in MiniLM's 384 dimensions."""
+    return _views("tf_efficientnet_lite2", 260, 384, size)
+
+
+def views_wordllama(size: Size, assets: Mapping[str, Path]) -> Views:
+    """EfficientNet-lite0 at 224 x 224 pixels a view, in WordLlama's 256 dimensions."""
+    return _views("tf_efficientnet_lite0", 224, 256, size)
+
+
+def _views(name: str, side: int, dim: int, size: Size) -> Views:
+    """32 x 32 pixels and 512 points at the tiny size."""
     tiny = size == "tiny"
-    lite = Lite("tf_efficientnet_lite2", tiny=tiny)
-    concepts = Concepts(lite.classes, lite.width, 384)
-    return Views(lite, concepts, 32 if tiny else 260, 512 if tiny else SAMPLED)
+    lite = Lite(name, tiny=tiny)
+    concepts = Concepts(lite.classes, lite.width, dim)
+    return Views(lite, concepts, 32 if tiny else side, 512 if tiny else SAMPLED)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -14,6 +15,7 @@ from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_starter import aisfx, birdnet
 from omnibind_plugin_starter.concepts import Concepts
+from omnibind_plugin_starter.packed import unpacked
 
 if TYPE_CHECKING:
     from omnibind.media.audio import Audio
@@ -36,6 +38,7 @@ class EffectSounds(nn.Module):
         super().__init__()
         self.network = network
         self.adapter = nn.Linear(width, DIM)
+        self.middle = nn.Parameter(torch.zeros(DIM))
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
         """Log-mel blocks every 1.2 s; a last block that is not full is left out, as published."""
@@ -49,7 +52,11 @@ class EffectSounds(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return normalize(self.adapter(self.heard(batch)), dim=-1)
+        return self.named(self.heard(batch))
+
+    def named(self, features: Tensor) -> Tensor:
+        """Unit rows `[item, dim]` of pooled features, less the mean of the training items."""
+        return normalize(normalize(self.adapter(features), dim=-1) - self.middle, dim=-1)
 
     def heard(self, batch: dict[str, Tensor]) -> Tensor:
         """Pooled features `[item, 512]`: the mean over blocks."""
@@ -60,7 +67,7 @@ class EffectSounds(nn.Module):
         published = "0.embedding_net."
         return load_state(
             self,
-            state,
+            unpacked(state),
             rename=lambda key: (
                 f"network.{key.removeprefix(published)}" if key.startswith(published) else key
             ),
@@ -107,7 +114,7 @@ class WildSounds(nn.Module):
         if BIRDNET_FILE in state:
             published = birdnet.state_of_tflite(state[BIRDNET_FILE].numpy().tobytes(), self.network)
             merged |= {f"network.{key}": value for key, value in published.items()}
-        return load_state(self, merged)
+        return load_state(self, unpacked(merged))
 
 
 def aisfx_minilm(size: Size, assets: Mapping[str, Path]) -> EffectSounds:

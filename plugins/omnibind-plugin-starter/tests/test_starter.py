@@ -6,9 +6,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import omnibind_plugin_starter
 import pytest
 import torch
 from omnibind_plugin_starter.cards import MINILM, SPACES, STARTER
+from omnibind_plugin_starter.packed import packed, unpacked
+from safetensors.torch import load_file
 
 import omnibind
 from omnibind.specs import SpaceSpec
@@ -16,6 +19,8 @@ from omnibind.testing import SpaceContract
 from omnibind.weights import build_encoder
 
 MEDIA = Path(__file__).parents[3] / "examples" / "media"
+SHIPPED = Path(omnibind_plugin_starter.__file__).parent
+CODE = (".py", ".pyc", "")
 
 
 @pytest.fixture(params=SPACES, ids=lambda space: space.name)
@@ -70,9 +75,49 @@ def test_a_sound_becomes_a_row_of_both_spaces(model: omnibind.Embedder) -> None:
     assert found.degraded == ()
 
 
+def test_routers_weigh_texts_one_by_one(model: omnibind.Embedder) -> None:
+    cat, sign = model.embed(["a cat", "the letter Q"]).weights
+    assert set(model.binder.routers) == {"audio", "image", "points", "text"}
+    assert cat != sign
+
+
 def test_commercial_use_leaves_birdnet_out() -> None:
     model = omnibind.load("starter", commercial_only=True)
     assert sorted(set(STARTER.spaces) - set(model.spaces)) == ["birdnet-minilm"]
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="the example media are not beside the plugin")
+@pytest.mark.parametrize("space", STARTER.spaces)
+def test_the_recipe_works_without_any_one_space(space: str) -> None:
+    model = omnibind.load("starter", without=[space])
+    rows = model.embed(["a cat", MEDIA / "cat.jpg", MEDIA / "cat.ogg", MEDIA / "car.ply"]).rows
+    assert torch.allclose(rows.norm(dim=-1), torch.ones(4))
+
+
+def test_every_shipped_number_is_finite() -> None:
+    for file in SHIPPED.rglob("*.safetensors"):
+        for key, value in load_file(file).items():
+            assert torch.isfinite(value).all(), (file.name, key)
+
+
+def test_what_is_shipped_fits_into_12_mb() -> None:
+    sizes = [file.stat().st_size for file in SHIPPED.rglob("*") if file.suffix not in CODE]
+    assert sum(sizes) <= 12e6
+
+
+def test_the_model_card_names_data_licences_and_figures() -> None:
+    card = (SHIPPED / "bound" / "README.md").read_text(encoding="utf-8")
+    for said in ("## Data", "CC BY-NC-SA 4.0", "Open Clip Art", "## Figures", "R@10"):
+        assert said in card
+
+
+def test_packed_matrices_are_off_by_half_a_step_at_most() -> None:
+    matrix, vector = torch.randn(5, 7), torch.randn(7)
+    state = packed({"m": matrix, "v": vector})
+    found = unpacked(state)
+    assert found.keys() == {"m", "v"}
+    assert torch.equal(found["v"], vector)
+    assert ((found["m"] - matrix).abs() <= 0.501 * state["m/scale"][:, None]).all()
 
 
 def test_spaces_with_one_text_network_share_its_key() -> None:

@@ -1,11 +1,10 @@
-"""Measures a recipe on the test bed: Tux Paint stamps, and 24 concepts in every modality.
+"""Measures a bound model on the test bed, beside its members and what it would be without training.
 
-    python evaluate.py                          # the recipe `starter`; a table on the screen
-    python evaluate.py --out results            # and results.json, results.md
-    python evaluate.py --without birdnet-minilm
+    python pools.py --out DIR && python evaluate.py --pools DIR --out results
+    python evaluate.py --pools DIR --recipe bound/checkpoint --others ablations
 
-Nothing here was trained on: adapters see emoji, Scratch, Wesnoth, freedesktop, LMMS and other
-names of Sweet Home 3D. Intervals are 95 %, over resampled queries.
+Nothing here was trained on. Intervals are 95 %, over resampled queries; differences are paired.
+`omnibind evaluate DIR/tuxpaint.csv` gives the first table of one benchmark in more detail.
 """
 
 from __future__ import annotations
@@ -13,102 +12,181 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
-from testbed import DEFAULT_DATA, Concept, concepts, tuxpaint
-from torch import Tensor
 
 import omnibind
-from omnibind.evaluation import Retrieval, any_to_any, relevance, retrieval
+from omnibind import evaluation
+from omnibind.binder import Binder
+from omnibind.evaluation import AnyToAny, LabelledRows
 
-Rows = dict[str, Tensor]
-Labels = dict[str, list[str]]
+BENCHMARKS = {
+    "Tux Paint": "tuxpaint.csv",
+    "Tux Paint, case folded": "tuxpaint-folded.csv",
+    "Tux Paint sounds": "tuxpaint-sounds.csv",
+    "24 concepts": "concepts.csv",
+    "48 concepts": "concepts48.csv",
+}
+MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts")
+"""What means over directions are taken over: each item once."""
+NEVER_TOGETHER = (("audio", "points"), ("points", "audio"), ("audio", "image"), ("image", "audio"))
+QUICK = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Rows of a table of labelled items, and what the members make of them."""
+
+    rows: LabelledRows
+    alone: Mapping[str, AnyToAny]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"default: {DEFAULT_DATA}")
-    parser.add_argument("--recipe", default="starter")
-    parser.add_argument("--without", nargs="*", default=[], metavar="space")
-    parser.add_argument("--equal-weights", action="store_true", help="instead of the recipe's")
-    parser.add_argument("--all-concepts", action="store_true", help="all 48, not the 24 core ones")
-    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    parser.add_argument("--pools", type=Path, required=True, help="what pools.py has written")
+    parser.add_argument("--recipe", default="starter", help="or the folder of a checkpoint")
+    parser.add_argument("--others", type=Path, help="what ablate.py has written")
+    parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     asked = parser.parse_args()
-    model = omnibind.load(asked.recipe, without=asked.without)
-    if asked.equal_weights:
-        model.binder.priors = {}
-    results = {
-        **dict(tux_paint(model, asked.data)),
-        **dict(between_concepts(model, concepts(asked.data, core=not asked.all_concepts))),
-    }
-    table = as_table(results)
-    print(table)
+    model = omnibind.load(asked.recipe)
+    benchmarks = {name: read(model, asked.pools / file) for name, file in BENCHMARKS.items()}
+    others = sorted(asked.others.glob("*/checkpoint")) if asked.others else []
+    binders = {one.parent.name.replace("-", " "): omnibind.load(one).binder for one in others}
+    lines = [*directions(model.binder, benchmarks), "", *weighing(model.binder, benchmarks), ""]
+    lines += [*ablations(model.binder, binders, benchmarks), "", *unseen(model.binder, benchmarks)]
+    print("\n".join(lines))
     if asked.out:
-        asked.out.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
-        facts = {"recipe": asked.recipe, "without": asked.without, "equal": asked.equal_weights}
-        facts |= {"results": {name: found.to_json() for name, found in results.items()}}
-        asked.out.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+        asked.out.with_suffix(".md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        facts = {name: evaluated(model.binder, one) for name, one in benchmarks.items()}
+        asked.out.with_suffix(".json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def tux_paint(model: omnibind.Embedder, data: Path) -> Iterator[tuple[str, Retrieval]]:
-    """Pictures and sounds against all captions, each caption once.
-
-    A third of the pictures are letters, digits, coins and other signs; `thing` leaves them out.
-    """
-    stamps = tuxpaint(data)
-    drawn = [stamp for stamp in stamps if stamp.picture]
-    things = [stamp for stamp in drawn if not stamp.topic.startswith("symbols")]
-    heard = [stamp for stamp in stamps if stamp.sound]
-    both_ways = (
-        ("picture", drawn, [stamp.picture for stamp in drawn]),
-        ("thing", things, [stamp.picture for stamp in things]),
-        ("sound", heard, [stamp.sound for stamp in heard]),
-    )
-    for kind, shown, files in both_ways:
-        truth = [stamp.caption for stamp in shown]
-        captions = sorted(set(truth))
-        texts, rows = embedded(model, captions), embedded(model, files)
-        named = f"Tux Paint {kind}"
-        yield f"{named} -> text", retrieval(rows, texts, relevance(truth, captions))
-        yield f"text -> {named}", retrieval(texts, rows, relevance(captions, truth))
-
-
-def between_concepts(
-    model: omnibind.Embedder, listed: Sequence[Concept]
-) -> Iterator[tuple[str, Retrieval]]:
-    """Every kind of item asks every other; what is found is right if it shows the same concept."""
-    kinds = {
-        "text": [(one.name, text) for one in listed for text in one.texts],
-        "picture": [(one.name, file) for one in listed for file in one.pictures],
-        "icon": [(one.name, file) for one in listed for file in one.icons],
-        "points": [(one.name, file) for one in listed for file in one.shapes],
-        "audio": [(one.name, file) for one in listed for file in one.sounds],
-    }
-    rows = {kind: embedded(model, [item for _, item in items]) for kind, items in kinds.items()}
-    labels = {kind: [name for name, _ in items] for kind, items in kinds.items()}
-    for source, target, found in any_to_any(rows, labels):
-        yield f"{len(listed)} concepts {source} -> {target}", found
-
-
-def embedded(model: omnibind.Embedder, items: Iterable[Any]) -> Tensor:
-    """Joint rows; every item of the test bed has to have one."""
+def read(model: omnibind.Embedder, table: Path) -> Benchmark:
+    """Encodes a table; every item of the test bed has to have its rows."""
+    items = evaluation.labelled_items(table, model.known)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # meshes that lack a texture
-        return model.embed(items, strict=True).rows
+        rows, failed = evaluation.encoded(model, items)
+    if failed:
+        raise SystemExit(f"error: {len(failed)} items of {table} failed, the first: {failed[0]}")
+    return Benchmark(rows=rows, alone=evaluation.members(rows))
 
 
-def as_table(results: Mapping[str, Retrieval]) -> str:
-    """Markdown: recalls with intervals, and what guessing gives at 1."""
-    lines = ["| | queries | candidates | R@1 | R@5 | R@10 | chance R@1 |", "|---" * 7 + "|"]
-    for name, found in results.items():
-        cells = [f"{r.value:.3f} ({r.low:.2f}-{r.high:.2f})" for r in found.recall.values()]
-        chance = f"{found.recall[1].chance:.4f}"
-        row = [name, str(found.queries), str(found.candidates), *cells, chance]
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines)
+def evaluated(binder: Binder, one: Benchmark) -> dict[str, Any]:
+    """All figures of a benchmark, as JSON."""
+    whole = evaluation.bound(binder, one.rows)
+    return {"bound": whole.to_json(), "members": {n: a.to_json() for n, a in one.alone.items()}}
+
+
+def directions(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
+    """Bound beside the best member, which is chosen on the same queries by the same metric."""
+    head = "| | queries | candidates | R@1 | R@5 | R@10 | mAP | best member, mAP "
+    yield head + "| bound - member, mAP | R@10 |"
+    yield "|---" * 10 + "|"
+    for name, one in benchmarks.items():
+        whole = evaluation.bound(binder, one.rows)
+        best = {metric: evaluation.compare(whole, one.alone, metric) for metric in ("mAP", "R@10")}
+        for a, b, found in whole:
+            figures = [found.figures[metric] for metric in ("R@1", "R@5", "R@10", "mAP")]
+            cells = [f"{one.value:.3f} ({one.low:.2f}-{one.high:.2f})" for one in figures]
+            for metric, members in best.items():
+                if (a, b) in members:
+                    member, theirs = members[a, b]
+                    gain = found.minus(theirs, metric)
+                    if metric == "mAP":
+                        cells.append(f"{theirs.figures[metric].value:.3f} {member}")
+                    cells.append(f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})")
+                else:
+                    cells += [""] * (2 if metric == "mAP" else 1)
+            row = [f"{name}: {a} -> {b}", str(found.queries), str(found.candidates), *cells]
+            yield f"| {' | '.join(row)} |"
+
+
+def weighing(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
+    """The learned routers, the same weights for all, and the best choice of one slot a modality."""
+    uniform = Binder(binder.recipe, {}, {}).eval()
+    uniform.projectors = binder.projectors
+    slots = {m: [slot.name for slot in listed] for m, listed in binder.recipe.slots.items()}
+    single = {
+        choice: means(binder, benchmarks, only=dict(zip(slots, choice, strict=True)))
+        for choice in product(*slots.values())
+    }
+    best = max(single, key=lambda choice: single[choice]["mAP"])
+    yield "| slot weights | mean mAP | mean R@1 | mean R@10 |"
+    yield "|---" * 4 + "|"
+    yield _means("learned router", means(binder, benchmarks))
+    yield _means("the same for all", means(uniform, benchmarks))
+    yield _means(f"one slot a modality, the best choice: {', '.join(best)}", single[best])
+
+
+def ablations(
+    binder: Binder, others: Mapping[str, Binder], benchmarks: Mapping[str, Benchmark]
+) -> Iterator[str]:
+    """Checkpoints that were trained otherwise, and this one without each of its slots."""
+    yield "| trained | mean mAP | mean R@1 | mean R@10 |"
+    yield "|---" * 4 + "|"
+    yield _means("as shipped", means(binder, benchmarks))
+    for name, other in others.items():
+        yield _means(name, means(other, benchmarks))
+    for slot in dict.fromkeys(s.name for listed in binder.recipe.slots.values() for s in listed):
+        yield _means(f"without the slot {slot}", means(binder, benchmarks, without=[slot]))
+
+
+def unseen(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
+    """Pairs of modalities that no space has both of."""
+    head = "| no space has both | queries | candidates | R@1 "
+    yield head + "| chance | R@1 / chance | R@10 | chance |"
+    yield "|---" * 8 + "|"
+    for name in ("24 concepts", "48 concepts"):
+        whole = evaluation.bound(binder, benchmarks[name].rows)
+        for pair in NEVER_TOGETHER:
+            found = whole.pairs[pair]
+            first, tenth = found.recall[1], found.recall[10]
+            cells = [f"{name}: {' -> '.join(pair)}", str(found.queries), str(found.candidates)]
+            cells += [f"{first.value:.3f} ({first.low:.2f}-{first.high:.2f})"]
+            cells += [f"{first.chance:.4f}", f"{first.value / first.chance:.1f}"]
+            cells += [f"{tenth.value:.3f}", f"{tenth.chance:.3f}"]
+            yield f"| {' | '.join(cells)} |"
+
+
+def means(
+    binder: Binder,
+    benchmarks: Mapping[str, Benchmark],
+    *,
+    only: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+) -> dict[str, float]:
+    """By metric, the mean over all directions of the benchmarks that are `MEASURED`."""
+    found: dict[str, list[float]] = {"mAP": [], "R@1": [], "R@10": []}
+    for name in MEASURED:
+        rows = benchmarks[name].rows
+        if only:
+            joint = {m: _one_slot(binder, m, spaces, only[m]) for m, spaces in rows.rows.items()}
+            whole = evaluation.any_to_any(joint, rows.labels, resamples=QUICK)
+        else:
+            whole = evaluation.bound(binder, rows, without=without, resamples=QUICK)
+        for _, _, one in whole:
+            for metric, values in found.items():
+                values.append(one.figures[metric].value)
+    return {metric: mean(values) for metric, values in found.items()}
+
+
+def _one_slot(
+    binder: Binder, modality: str, spaces: Mapping[str, torch.Tensor], slot: str
+) -> torch.Tensor:
+    others = [one.name for one in binder.recipe.slots[modality] if one.name != slot]
+    with torch.no_grad():
+        return binder(modality, spaces, without=others).rows
+
+
+def _means(name: str, found: Mapping[str, float]) -> str:
+    return f"| {name} | {found['mAP']:.3f} | {found['R@1']:.3f} | {found['R@10']:.3f} |"
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def _stacked(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def _published(spec: EncoderSpec) -> Any:
     """The encoder with zeros in place of this plugin's own file."""
     published = tuple(w for w in spec.weights if not w.startswith(cards.OWN))
-    keys = {"centre", "adapter.", "concepts."}
+    keys = {"centre", "middle", "adapter.", "concepts."}
     state = build_encoder(spec, weights="random").state_dict()
     own = {k: torch.zeros_like(v) for k, v in state.items() if k.startswith(tuple(keys))}
     with TemporaryDirectory() as folder:
