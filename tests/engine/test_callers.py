@@ -102,6 +102,15 @@ def test_known_rows_are_counted_apart(engine: Engine) -> None:
     engine.close()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As at a terminal: a background job is started with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_call_and_gives_the_rows_so_far(engine: Engine) -> None:
     def press(item: Item) -> None:
         if item.index == 20:

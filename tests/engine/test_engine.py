@@ -95,11 +95,8 @@ def test_rows_come_back_in_the_order_of_the_items(engine: Engine) -> None:
 
 def test_items_are_encoded_in_batches(engine: Engine) -> None:
     engine.encode(_texts(*"abcdefghij"), {"text": [_spec()]})
-    assert [step for step in SEEN if step.startswith("forward")] == [
-        "forward 4",
-        "forward 4",
-        "forward 2",
-    ]
+    sizes = [step for step in SEEN if step.startswith("forward")]  # two may run side by side
+    assert sorted(sizes, reverse=True) == ["forward 4", "forward 4", "forward 2"]
 
 
 def test_an_encoder_that_two_spaces_share_runs_once(engine: Engine) -> None:
