@@ -18,10 +18,12 @@ from omnibind.plugins import Registry
 from omnibind.specs import Encoder, EncoderSpec, Size, resolve
 from omnibind.weights.build import Weights
 
-__all__ = ["LEAST", "Likeness", "encoders", "measure"]
+__all__ = ["APART", "LEAST", "Likeness", "encoders", "measure"]
 
 LEAST = 0.999
 """Cosine below which an encoder stays float32 (ours)."""
+APART = 0.99
+"""Where two items' rows have a higher cosine, that of two number types says nothing (ours)."""
 Sample = dict[str, Tensor]
 
 
@@ -54,6 +56,13 @@ class Likeness:
     ratio: float
     bytes: float
     on_card: str
+
+    @property
+    def verdict(self) -> str:
+        """Whether it bears these numbers, as far as these weights can tell."""
+        if self.least < LEAST:
+            return "no"
+        return "yes" if self.others <= APART else "cannot tell"
 
 
 def encoders(known: Registry, names: Sequence[str] = ()) -> list[EncoderSpec]:

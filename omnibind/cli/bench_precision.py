@@ -82,7 +82,7 @@ def precision(
                 f"{one.seconds / one.items:.3f}",
                 f"{one.ratio:.2f}",
                 f"{one.bytes:.2f}",
-                "yes" if one.least >= precision_bench.LEAST else "no",
+                one.verdict,
                 one.on_card,
             )
             for one in found
