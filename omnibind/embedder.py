@@ -16,6 +16,7 @@ from omnibind.binder import Binder, BoundRows
 from omnibind.checkpoint import BoundCheckpoint, random_checkpoint, read_checkpoint
 from omnibind.engine import Encoded, Engine, Interrupted, Item, recognise, shared_engine
 from omnibind.engine.items import short_name
+from omnibind.engine.precision import Dtype, resolved
 from omnibind.errors import (
     ItemError,
     ItemFailure,
@@ -314,6 +315,7 @@ def load(
     size: Size = "full",
     weights: Weights = "official",
     long: Long | None = None,
+    dtype: Dtype | None = None,
     memory: str | int | None = "auto",
     processes: bool = False,
     commercial_only: bool = False,
@@ -330,6 +332,8 @@ def load(
         weights: `official`, or `random` for benchmarks without checkpoints.
         long: what becomes of media longer than an encoder's clip: `windows` spread over all of
             it (the default), or what its authors do, `official`. See `omnibind.specs.Long`.
+        dtype: what encoders compute in where their cards bear it: `auto` (the default),
+            `float32`, `bfloat16` or `float8` (see `Engine`).
         memory: bytes that weights may take on a device, such as "24GiB" (see `Engine`).
         processes: whether items are prepared in processes of their own (see `Engine`).
         commercial_only: only spaces whose licence permits commercial use; unclear counts as no.
@@ -340,7 +344,7 @@ def load(
     Raises:
         UnknownNameError: no such recipe, or a name in `without` that the recipe lacks.
         RecipeError: no space of it is installed or left.
-        SetupError: `engine` was made with another `long`.
+        SetupError: `engine` was made with another `long` or `dtype`.
         CheckpointError, WeightsError: files that are missing, damaged or do not fit.
     """
     known = known or registry()
@@ -351,10 +355,12 @@ def load(
         size=size,
         weights=weights,
         long=long or "windows",
+        dtype=dtype or "auto",
         memory=memory,
         processes=processes,
     )
     _same_long(long, engine, spaces)
+    _same_dtype(dtype, engine)
     binder = checkpoint.binder(space.name for space in spaces)
     return Embedder(binder, spaces, engine, known)
 
@@ -369,6 +375,16 @@ def _same_long(asked: Long | None, engine: Engine, spaces: Sequence[SpaceSpec]) 
     if asked == "official" and not any(e.long for card in spaces for e in card.encoders.values()):
         names = ", ".join(card.name for card in spaces)
         warnings.warn(f"long='official' changes nothing: {names} know one way only", stacklevel=3)
+
+
+def _same_dtype(asked: Dtype | None, engine: Engine) -> None:
+    has = engine.networks.dtype
+    if asked is not None and resolved(asked, engine.devices) != has:
+        raise SetupError(
+            f"dtype={asked!r}",
+            found=f"an engine that computes in {has}",
+            next_step=f"make the engine with dtype={asked!r}, or leave one of the two out",
+        )
 
 
 def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights) -> BoundCheckpoint:

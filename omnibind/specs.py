@@ -24,6 +24,7 @@ __all__ = [
     "EncoderSpec",
     "Long",
     "Modality",
+    "Precision",
     "Recipe",
     "Size",
     "Slot",
@@ -38,6 +39,8 @@ Long = Literal["windows", "official"]
 `windows`: windows spread over all of it, and the mean of their rows. `official`: what the encoder's
 authors do, with nothing left to chance.
 """
+Precision = Literal["float32", "bfloat16"]
+"""The narrowest numbers that a network's matrix products bear; see `omnibind.engine.precision`."""
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -103,6 +106,9 @@ class EncoderSpec:
         sample: encoders of one modality with the same name here preprocess alike: the engine makes
             one sample of an item for all of them. Empty: this one's own.
         long: whether the network has a setting `long` (see `Long`); rows depend on it.
+        precision: `bfloat16` where rows of bfloat16 products have a cosine of at least 0.999 with
+            those of float32 (`omnibind bench precision`); `float32` where they have not, and the
+            note says so, or where nobody has measured it.
         revision: changes whenever rows change; part of every cache key.
         note: facts that are not certain, said aloud on the card.
     """
@@ -117,6 +123,7 @@ class EncoderSpec:
     assets: Mapping[str, str] = field(default_factory=dict)
     sample: str = ""
     long: bool = False
+    precision: Precision = "float32"
     revision: str = "1"
     note: str = ""
 

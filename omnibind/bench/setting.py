@@ -11,7 +11,7 @@ from torch import nn
 
 import omnibind
 from omnibind.embedder import Embedder
-from omnibind.engine import Engine
+from omnibind.engine import Dtype, Engine
 from omnibind.engine.devices import pick
 from omnibind.errors import RecipeError, UnknownNameError
 from omnibind.plugins import Registry, registry
@@ -39,6 +39,7 @@ class Setting:
     size: Size = "full"
     weights: Weights = "official"
     device: str = "auto"
+    dtype: Dtype = "auto"
     batch: int = 32
     memory: str = "auto"
     workers: int | None = None
@@ -51,6 +52,7 @@ class Setting:
             size=self.size,
             weights=self.weights,
             seed=self.seed,
+            dtype=self.dtype,
             memory=self.memory,
             workers=self.workers,
             batch_size=self.batch,

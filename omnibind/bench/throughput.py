@@ -37,7 +37,7 @@ class Figure:
 
     Attributes:
         setting: recipe, size, weights, device and batch.
-        dtype: of the engine's networks.
+        dtype: what the engine's networks compute in where their cards bear it.
         modality: or `all`.
         items: how many were embedded in a run.
         seconds: wall, of the engine, from files to joint rows.
@@ -199,7 +199,7 @@ class _Bench:
             whole.difference = max(one.difference or 0.0 for one in every)
 
     def _figure(self, modality: str, one: _Turns) -> Figure:
-        seconds, dtype = Spread.of(one.seconds), "float32"
+        seconds, dtype = Spread.of(one.seconds), self.model.engine.networks.dtype
         arithmetic = one.flops / self.ceiling.product(dtype)
         stages = sorted(one.stages, key=lambda turn: turn.total)[len(one.stages) // 2]
         return Figure(

@@ -10,6 +10,7 @@ from omnibind.bench import build as build_bench
 from omnibind.bench import pairing as pairing_bench
 from omnibind.bench import startup as startup_bench
 from omnibind.cli.bench_engine import ceiling, endurance, engine, overhead, threads
+from omnibind.cli.bench_precision import precision
 from omnibind.cli.options import AsJson
 from omnibind.cli.printing import number, print_json, print_table, talk
 from omnibind.plugins import registry
@@ -22,7 +23,7 @@ def bench() -> None:
     """Measure omnibind itself."""
 
 
-for command in (engine, threads, overhead, ceiling, endurance):
+for command in (engine, threads, overhead, ceiling, endurance, precision):
     app.command()(command)
 
 

@@ -24,7 +24,7 @@ from omnibind.cli.bench_options import (
     shown,
     written,
 )
-from omnibind.cli.options import AsJson, Device, ModelSize, WeightsKind
+from omnibind.cli.options import AsJson, Device, Dtype, ModelSize, WeightsKind
 from omnibind.cli.printing import number, print_table, talk
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def engine(
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     device: Device = "auto",
+    dtype: Dtype = "auto",
     memory: Memory = "auto",
     workers: Workers = None,
     media: MediaFolder = None,
@@ -67,6 +68,7 @@ def engine(
                     size=size,
                     weights=weights,
                     device=device,
+                    dtype=dtype,
                     batch=batch,
                     memory=memory,
                     workers=workers,
@@ -84,6 +86,7 @@ def engine(
         [
             "recipe",
             "modality",
+            "dtype",
             ">items",
             ">batch",
             ">seconds",
@@ -101,6 +104,7 @@ def engine(
             (
                 one.setting.recipe,
                 one.modality,
+                one.dtype,
                 one.items,
                 one.setting.batch,
                 shown(one.seconds),

@@ -14,6 +14,7 @@ from omnibind.cli.options import (
     AsJson,
     CommercialOnly,
     Device,
+    Dtype,
     MetricsPort,
     ModelSize,
     WeightsKind,
@@ -122,6 +123,7 @@ def bind(
     without: Without = None,
     device: Device = "auto",
     metrics_port: MetricsPort = None,
+    dtype: Dtype = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Learn a joint space from pools of unpaired items; it comes to lie in DIR/checkpoint.
@@ -144,7 +146,7 @@ def bind(
         "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed, rate=rate),
         "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
     }
-    engine = shared_engine(device=device, size=size, weights=weights, cached=cached)
+    engine = shared_engine(device=device, size=size, weights=weights, dtype=dtype, cached=cached)
     plan = make_plan(
         known.recipe(recipe),
         known,
@@ -194,6 +196,7 @@ def add(
     size: ModelSize = "full",
     weights: WeightsKind = "official",
     device: Device = "auto",
+    dtype: Dtype = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Add a space to a bound checkpoint; its old projectors stay byte for byte.
@@ -207,7 +210,7 @@ def add(
         space,
         to=to,
         known=registry(),
-        engine=shared_engine(device=device, size=size, weights=weights, cached=False),
+        engine=shared_engine(device=device, size=size, weights=weights, dtype=dtype, cached=False),
         progress=progress,
         talk=talk,
         pools=pool or (),

@@ -14,6 +14,7 @@ from omnibind.cli.options import (
     CommercialOnly,
     Context,
     Device,
+    Dtype,
     Loading,
     LongMedia,
     Memory,
@@ -57,6 +58,7 @@ def embed(
     commercial_only: CommercialOnly = False,
     without: Without = None,
     device: Device = "auto",
+    dtype: Dtype = "auto",
     memory: Memory = "auto",
     processes: Processes = False,
     part_items: Annotated[
@@ -91,6 +93,7 @@ def embed(
         size=size,
         weights=weights,
         long=long,
+        dtype=dtype,
         commercial_only=commercial_only,
         without=tuple(without or ()),
     )
@@ -107,7 +110,7 @@ def embed(
                 part_items=part_items,
                 strict=context.obj.strict,
                 overwrite=overwrite,
-                loaded_as=loading.facts(),
+                loaded_as={**loading.facts(), "dtype": model.engine.networks.dtype},
                 on_done=advance,
             )
     except KeyboardInterrupt:

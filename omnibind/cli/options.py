@@ -22,6 +22,7 @@ __all__ = [
     "CommercialOnly",
     "Context",
     "Device",
+    "Dtype",
     "Help",
     "Loading",
     "LongMedia",
@@ -52,6 +53,7 @@ NO_OTHER_HELP: dict[str, Any] = {"help_option_names": []}
 Size = Literal["full", "tiny"]
 Weights = Literal["official", "random"]
 Long = Literal["windows", "official"]
+Numbers = Literal["auto", "float32", "bfloat16", "float8"]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="A recipe's name, or the folder of a bound checkpoint.")
@@ -63,6 +65,9 @@ WeightsKind = Annotated[
 LongMedia = Annotated[
     Long,
     typer.Option("--long", help="Media longer than a clip: windows of all, or as their authors."),
+]
+Dtype = Annotated[
+    Numbers, typer.Option("--dtype", help="What encoders compute in where their cards bear it.")
 ]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...; several with commas.")
@@ -94,6 +99,7 @@ class Loading:
     size: Size = "full"
     weights: Weights = "official"
     long: Long = "windows"
+    dtype: Numbers = "auto"
     commercial_only: bool = False
     without: tuple[str, ...] = ()
 
@@ -109,6 +115,7 @@ class Loading:
             size=self.size,
             weights=self.weights,
             long=self.long,
+            dtype=self.dtype,
             memory=memory,
             processes=processes,
             commercial_only=self.commercial_only,

@@ -12,7 +12,7 @@ from torch import nn
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Size
 from omnibind.weights import lay_out
-from omnibind.weights.placement import HALVES
+from omnibind.weights.placement import dtypes
 
 __all__ = [
     "AUTO_SHARE",
@@ -99,13 +99,9 @@ def bytes_of(spec: EncoderSpec, size: Size = "full", dtype: torch.dtype | None =
 
 def module_bytes(module: nn.Module, dtype: torch.dtype | None = None) -> int:
     """Bytes of a module's tensors, each counted once, as they are or as `dtype` makes them."""
-    stored = {id(tensor) for tensor in module.state_dict(keep_vars=True).values()}
-    total = 0
-    for tensor in (*module.parameters(), *module.buffers()):
-        follows = tensor.is_floating_point() and (id(tensor) in stored or dtype in HALVES)
-        width = dtype.itemsize if dtype and follows else tensor.element_size()
-        total += tensor.numel() * width
-    return total
+    wanted = dtypes(module, dtype)
+    tensors = (*module.parameters(), *module.buffers())
+    return sum(tensor.numel() * wanted[id(tensor)].itemsize for tensor in tensors)
 
 
 def host_has_room(wanted: int) -> bool:

@@ -19,6 +19,7 @@ from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
 from omnibind.engine.lane import Lane
 from omnibind.engine.networks import Networks
 from omnibind.engine.placement import place
+from omnibind.engine.precision import Dtype, resolved
 from omnibind.engine.prepare import Preparer
 from omnibind.engine.processes import Processes
 from omnibind.engine.published import Publisher
@@ -52,6 +53,9 @@ class Engine:
         weights: `official`, or `random` (see `omnibind.weights.build_encoder`).
         seed: of random weights.
         long: what becomes of media longer than an encoder's clip (see `omnibind.specs.Long`).
+        dtype: what encoders compute in where their cards bear it: `float32`, `bfloat16`, or
+            `float8`, which is bfloat16 with large linear layers in float8. `auto` is bfloat16 on
+            GPUs that multiply it, else float32. See `omnibind.engine.precision`.
         memory: bytes that weights may take on each device, as a number or like "24GiB"; "auto" is
             what an accelerator has free now, less room to compute, and no bound on a CPU.
         workers: threads that decode and preprocess; the number of processors by default.
@@ -64,7 +68,8 @@ class Engine:
         cache: rows of content seen before; None keeps none.
 
     Raises:
-        SetupError: a device that is not there or another engine's, or `memory` that says nothing.
+        SetupError: a device that is not there, is another engine's or cannot multiply `dtype`, or
+            `memory` that says nothing.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Engine:
         weights: Weights = "official",
         seed: int = 0,
         long: Long = "windows",
+        dtype: Dtype = "auto",
         memory: str | int | None = "auto",
         workers: int | None = None,
         processes: bool = False,
@@ -84,8 +90,9 @@ class Engine:
         cache: RowCache | None = None,
     ) -> None:
         self.devices = pick(device)
+        numbers = resolved(dtype, self.devices)
         claim(self, self.devices)
-        self.networks = Networks(size, weights, seed, long)
+        self.networks = Networks(size, weights, seed, long, numbers)
         self.batch_size = batch_size
         self.workers = workers or min(8, os.cpu_count() or 1)
         self.cache = cache
@@ -184,13 +191,21 @@ class Engine:
             residency = Residency(
                 device,
                 budget=budget_of(memory, device),
-                build=partial(self.networks.build, runs_on=device),
+                build=self.networks.build,
                 size_of=self.networks.nbytes,
             )
             several = device.type == "cpu" and len(self.devices) > 1
             name = f"cpu:{number}" if several else str(device)
             lanes.append(
-                Lane(name, residency, self._batcher, self._stats, self.cache, threads=AT_ONCE)
+                Lane(
+                    name,
+                    residency,
+                    self._batcher,
+                    self._stats,
+                    self.cache,
+                    numbers=self.networks.numbers,
+                    threads=AT_ONCE,
+                )
             )
         return lanes
 
@@ -264,6 +279,7 @@ def shared_engine(
     size: Size = "full",
     weights: Weights = "official",
     long: Long = "windows",
+    dtype: Dtype = "auto",
     memory: str | int | None = "auto",
     processes: bool = False,
     cached: bool = True,
@@ -275,6 +291,7 @@ def shared_engine(
         size=size,
         weights=weights,
         long=long,
+        dtype=dtype,
         memory=memory,
         processes=processes,
         cache=rows,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.batching import Sample
+from omnibind.engine.precision import Numbers, computing
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec
 
@@ -19,9 +20,20 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def run_batch(
-    spec: EncoderSpec, module: nn.Module, samples: Sequence[Sample], device: torch.device
+    spec: EncoderSpec,
+    module: nn.Module,
+    samples: Sequence[Sample],
+    device: torch.device,
+    numbers: Numbers = "float32",
 ) -> Tensor:
     """Encodes samples; rows `[item, dim]` come back on the CPU in float32.
+
+    Args:
+        spec: its card.
+        module: built in these `numbers`.
+        samples: of one batch.
+        device: where the module is.
+        numbers: what it computes in.
 
     Raises:
         PluginError: rows of another shape than the card says, or an encoder that has moved.
@@ -29,7 +41,7 @@ def run_batch(
     encoder = cast("Encoder", module)
     collate = cast("Collate", getattr(encoder, "collate", _stacked))
     batch = {name: _moved(tensor, device) for name, tensor in collate(list(samples)).items()}
-    with torch.inference_mode():
+    with torch.inference_mode(), computing(numbers, device):
         rows = encoder(batch)
     _refuse_moved(spec, module, rows, device)
     if rows.shape != (len(samples), spec.dim):

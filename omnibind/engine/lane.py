@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from omnibind.engine.batching import Batch, Batcher, Request
 from omnibind.engine.forward import out_of_memory, run_batch
+from omnibind.engine.precision import Numbers
 from omnibind.engine.residency import Residency
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.stats import LaneStats, Recorder
@@ -30,6 +31,7 @@ class Lane:
         batcher: where batches come from.
         stats: what is done is counted there.
         cache: rows go there; None keeps none.
+        numbers: what an encoder computes in.
         threads: batches under way at once. On an accelerator a second one is collated and moved
             while the first computes, each on a stream of its own; on a CPU they share the
             processors.
@@ -43,10 +45,11 @@ class Lane:
         stats: Recorder,
         cache: RowCache | None,
         *,
+        numbers: Callable[[EncoderSpec], Numbers],
         threads: int = 1,
     ) -> None:
         self.name, self.residency = name, residency
-        self.device = residency.device
+        self.device, self._numbers = residency.device, numbers
         self._batcher, self._stats, self._cache = batcher, stats, cache
         self._limits: dict[str, int] = {}
         self._placed: Collection[str] | None = None
@@ -148,12 +151,13 @@ class Lane:
     def _rows(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> Tensor:
         """Rows of a batch; one item that does not fit is tried again beside nothing else."""
         samples = [request.sample for request in requests]
+        numbers = self._numbers(spec)
         try:
-            return run_batch(spec, module, samples, self.device)
+            return run_batch(spec, module, samples, self.device, numbers)
         except Exception as error:
             if len(samples) > 1 or not out_of_memory(error) or not self.residency.make_room():
                 raise
-        return run_batch(spec, module, samples, self.device)
+        return run_batch(spec, module, samples, self.device, numbers)
 
     def _smaller(self, key: str, count: int) -> int:
         """Half of what did not fit; remembered."""

@@ -9,10 +9,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from omnibind.engine.budget import bytes_of
+from omnibind.engine.budget import module_bytes
+from omnibind.engine.precision import Numbers, borne, build, laid_out
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec, Long, Size
-from omnibind.weights import build_encoder, locate
+from omnibind.weights import locate
 from omnibind.weights.build import Weights, skeleton
 
 __all__ = ["Networks"]
@@ -25,12 +26,14 @@ class Networks:
     Attributes:
         size, weights, seed: how they are built (see `omnibind.weights.build_encoder`).
         long: the setting of those that have it (see `omnibind.specs.Long`).
+        dtype: the numbers that they compute in, where their cards bear it.
     """
 
     size: Size = "full"
     weights: Weights = "official"
     seed: int = 0
     long: Long = "windows"
+    dtype: Numbers = "float32"
     _preparing: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     _identities: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])
     _sizes: dict[str, int] = field(default_factory=dict[str, int])
@@ -39,23 +42,28 @@ class Networks:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: the settings alone."""
-        return {name: getattr(self, name) for name in ("size", "weights", "seed", "long")}
+        names = ("size", "weights", "seed", "long", "dtype")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
 
-    def build(self, spec: EncoderSpec, device: torch.device, *, runs_on: torch.device) -> nn.Module:
-        """An encoder with its weights on a device, in the numbers for the one it will run on."""
-        module = build_encoder(
+    def build(self, spec: EncoderSpec, device: torch.device) -> nn.Module:
+        """An encoder with its weights on a device, in the numbers that it computes in."""
+        module = build(
             spec,
+            self.numbers(spec),
             size=self.size,
             weights=self.weights,
             seed=self.seed,
             device=device,
-            runs_on=runs_on,
         )
         self._set_long(spec, module)
         return module
+
+    def numbers(self, spec: EncoderSpec) -> Numbers:
+        """What an encoder computes in."""
+        return borne(spec, self.dtype)
 
     def preparing(self, spec: EncoderSpec) -> Encoder:
         """An encoder whose `preprocess` can be called; several threads may ask at once."""
@@ -71,19 +79,23 @@ class Networks:
     def nbytes(self, spec: EncoderSpec) -> int:
         """Bytes of an encoder on a device, without building it."""
         if spec.key not in self._sizes:
-            self._sizes[spec.key] = bytes_of(spec, self.size)
+            module = laid_out(spec, self.numbers(spec), size=self.size)
+            self._sizes[spec.key] = module_bytes(module)
         return self._sizes[spec.key]
 
     def identity(self, spec: EncoderSpec) -> str:
         """Everything that rows of this encoder depend on, besides the item.
 
         A file without a checksum in its reference counts with its size and time of change.
+        Of two identities that differ in their numbers alone, the rows are alike and not equal.
         """
-        known = (spec.key, spec.revision, spec.weights)
+        known = (spec.key, spec.revision, spec.weights, spec.precision)
         if known not in self._identities:
             parts: list[Any] = [spec.key, spec.revision, self.size, self.weights, self.seed]
             parts += [*spec.weights, *sorted(spec.assets.items())]
             parts += [f"long={self.long}"] if spec.long else []
+            numbers = self.numbers(spec)
+            parts += [] if numbers == "float32" else [f"numbers={numbers}"]
             if self.size == "full" and self.weights == "official":
                 parts += [_state_of(ref) for ref in spec.weights if "#sha256=" not in ref]
             self._identities[known] = "|".join(map(str, parts))

@@ -26,6 +26,7 @@ class Binding:
         spaces: those that took part, sorted.
         size, weights: how the encoders were built.
         long: what became of media longer than an encoder's clip.
+        dtype: what the encoders compute in, each kind of number once.
         digest: over the encoders' weights references and revisions, the recipe's slots, and every
             number of projectors and routers.
     """
@@ -37,6 +38,7 @@ class Binding:
     weights: str
     digest: str
     long: str = "windows"
+    dtype: str = "float32"
 
 
 def binding_of(model: Embedder) -> Binding:
@@ -47,8 +49,10 @@ def binding_of(model: Embedder) -> Binding:
     del card["links"]  # only training depends on them
     digest.update(json.dumps(card, sort_keys=True).encode())
     digest.update(json.dumps(model.binder.priors, sort_keys=True, default=dict).encode())
+    numbers = set[str]()
     for name in sorted(model.spaces):
         for modality, encoder in sorted(model.spaces[name].encoders.items()):
+            numbers.add(networks.numbers(encoder))
             digest.update(f"{name} {modality} {networks.identity(encoder)}\n".encode())
     for name, tensor in sorted(model.binder.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}\n".encode())
@@ -61,6 +65,7 @@ def binding_of(model: Embedder) -> Binding:
         weights=networks.weights,
         digest=digest.hexdigest(),
         long=networks.long,
+        dtype=", ".join(sorted(numbers)),
     )
 
 

@@ -33,7 +33,7 @@ def build_encoder(
     seed: int = 0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
-    runs_on: torch.device | str | None = None,
+    products: torch.dtype | None = None,
 ) -> nn.Module:
     """Makes an encoder in eval mode, without gradients.
 
@@ -48,17 +48,18 @@ def build_encoder(
         dtype: of its numbers. By default published weights keep their own on an accelerator
             (the wider one of a mixed file) and become float32 on a CPU; random ones stay as the
             builder made them.
-        runs_on: the device whose numbers it takes, where it is built on another one (an encoder
-            that is larger than its accelerator's budget is built on the CPU).
+        products: of the weights of layers that multiply matrices, where theirs is another (see
+            `omnibind.weights.placement.dtypes`); such a network runs under `torch.autocast`.
 
     Raises:
         WeightsError: a file is missing or does not fit, or a tensor stays empty.
         PluginError: the card names no callable that makes an `nn.Module`.
     """
     if size == "tiny" or weights == "random":
-        module = seeded(lambda: _make(spec, size, {}), spec.key, seed).to(device, dtype)
+        module = seeded(lambda: _make(spec, size, {}), spec.key, seed)
+        place(module, torch.device(device), dtype, products)
     else:
-        module = _with_weights(spec, torch.device(device), dtype, torch.device(runs_on or device))
+        module = _with_weights(spec, torch.device(device), dtype, products)
     return module.eval().requires_grad_(False)
 
 
@@ -121,7 +122,10 @@ def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
 
 
 def _with_weights(
-    spec: EncoderSpec, device: torch.device, dtype: torch.dtype | None, runs_on: torch.device
+    spec: EncoderSpec,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    products: torch.dtype | None,
 ) -> nn.Module:
     module = skeleton(spec)
     load = cast(
@@ -143,7 +147,7 @@ def _with_weights(
             found=type(report).__name__,
             next_step="return what omnibind.weights.load_state gives",
         )
-    place(module, device, dtype or _precision(state, report, runs_on))
+    place(module, device, dtype or _precision(state, report, device), products)
     return module
 
 

@@ -15,34 +15,70 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HALVES", "Ranges", "file_pages", "give_back", "place"]
+__all__ = ["HALVES", "PRODUCTS", "Ranges", "dtypes", "file_pages", "give_back", "place"]
 
 MAPS = Path("/proc/self/maps")
 SMAPS = Path("/proc/self/smaps")
 HALVES = (torch.float16, torch.bfloat16)
+PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention)
+"""Layers that multiply matrices: nearly all bytes and operations of a network are theirs."""
 Ranges = list[tuple[int, int]]
 
 
-def place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Gives a loaded module its device and number type, in place.
+def place(
+    module: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    products: torch.dtype | None = None,
+) -> None:
+    """Gives a module its device and number types, in place.
 
     Args:
         module: parameters may be pages of a file.
         device: of all its tensors.
-        dtype: of its parameters and of buffers that a checkpoint has. Computed buffers follow
-            into half precision only, without which they would not fit the parameters.
+        dtype, products: see `dtypes`.
     """
-    pages, loaded = file_pages(), {id(t) for t in module.state_dict(keep_vars=True).values()}
+    pages, wanted = file_pages(), dtypes(module, dtype, products)
     for identity, owners in _owners(module).items():
         tensor: Tensor = getattr(*owners[0])
-        follows = tensor.is_floating_point() and (identity in loaded or dtype in HALVES)
         before = tensor.detach()
-        after = before.to(device=device, dtype=dtype if follows else tensor.dtype)
+        after = before.to(device=device, dtype=wanted[identity])
         if after is not before:
             new = nn.Parameter(after, requires_grad=False)
             for layer, name in owners:
                 setattr(layer, name, new if isinstance(tensor, nn.Parameter) else after)
             give_back(before, pages)
+
+
+def dtypes(
+    module: nn.Module, dtype: torch.dtype | None, products: torch.dtype | None = None
+) -> dict[int, torch.dtype]:
+    """The number type that each tensor is to have, by its identity.
+
+    Args:
+        module: in any number types, on any device.
+        dtype: of parameters and of buffers that a checkpoint has. Computed buffers follow into
+            half precision only, without which they would not fit the parameters. None leaves
+            all as they are.
+        products: of the parameters of `PRODUCTS` where they are not shared with other layers;
+            None is `dtype`.
+    """
+    stored = {id(tensor) for tensor in module.state_dict(keep_vars=True).values()}
+    found: dict[int, torch.dtype] = {}
+    for identity, owners in _owners(module).items():
+        tensor: Tensor = getattr(*owners[0])
+        found[identity] = tensor.dtype
+        if tensor.is_floating_point():
+            if products and _multiplies(tensor, owners):
+                found[identity] = products
+            elif dtype and (identity in stored or dtype in HALVES):
+                found[identity] = dtype
+    return found
+
+
+def _multiplies(tensor: Tensor, owners: list[tuple[nn.Module, str]]) -> bool:
+    ours = all(isinstance(layer, PRODUCTS) for layer, _ in owners)
+    return ours and isinstance(tensor, nn.Parameter)
 
 
 def _owners(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:

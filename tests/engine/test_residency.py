@@ -7,20 +7,16 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnibind.engine.budget import module_bytes
 from omnibind.engine.residency import Residency, groups
 from omnibind.errors import SetupError, WeightsError
 from omnibind.specs import EncoderSpec
-from omnibind.weights import build_encoder, load_state
 from omnibind.weights.build import seeded
 
 CPU = torch.device("cpu")
@@ -463,24 +459,3 @@ def test_encoders_built_by_several_threads_at_once_have_their_own_weights() -> N
         together = list(pool.map(build, names))
     for one, other in zip(alone, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-class Halves(nn.Linear):
-    """A layer whose checkpoint is in half precision."""
-
-    def __init__(self, size: str, assets: object) -> None:
-        super().__init__(4, 4)
-
-    def load_official(self, state: dict[str, Tensor]) -> object:
-        return load_state(self, state)
-
-
-def test_what_is_built_on_the_host_for_another_device_has_that_ones_numbers(
-    tmp_path: Path,
-) -> None:
-    state = {name: t.half() for name, t in nn.Linear(4, 4).state_dict().items()}
-    save_file(state, tmp_path / "halves.safetensors")
-    spec = replace(A, build=f"{__name__}:Halves", weights=(f"file:{tmp_path}/halves.safetensors",))
-    assert build_encoder(spec).weight.dtype == torch.float32
-    built = build_encoder(spec, runs_on="cuda")
-    assert (built.weight.dtype, built.weight.device) == (torch.float16, CPU)

@@ -114,7 +114,7 @@ class ClapAudio(nn.Module):
 
     def features(self, mels: Tensor, longer: Tensor) -> Tensor:
         """Pooled tower features before the projection: `[window, width]`."""
-        mels = mels.to(self.projection[0].weight.dtype)
+        mels = mels.to(self.tower.audio_encoder.batch_norm.weight.dtype)
         return self.tower(input_features=mels, is_longer=longer).pooler_output
 
     def window_rows(self, batch: dict[str, Tensor]) -> Tensor:

@@ -38,6 +38,7 @@ def _space(
                 flops_per_item=flops,
                 build=f"omnibind_plugin_evaclip.networks:{modality}_{name}",
                 weights=(weights,),
+                precision="bfloat16",
                 note=note,
             )
             for modality, (params, flops) in facts.items()

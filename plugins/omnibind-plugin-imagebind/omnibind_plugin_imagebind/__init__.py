@@ -21,6 +21,10 @@ SCALING = "How the authors scaled {} is not known here: preprocessing is ours."
 HEADS = "The number of attention heads ({}) is not told by the file's shapes and not confirmed."
 
 
+MEASURED = ("image", "text", "audio")
+"""Those that bear bfloat16; there are no example media of the others."""
+
+
 def _encoder(modality: str, build: str, *, params: int, flops: float, note: str) -> EncoderSpec:
     return EncoderSpec(
         key=f"imagebind-{modality}",
@@ -31,6 +35,7 @@ def _encoder(modality: str, build: str, *, params: int, flops: float, note: str)
         build=f"omnibind_plugin_imagebind.{build}",
         weights=(WEIGHTS,),
         long=modality == "audio",
+        precision="bfloat16" if modality in MEASURED else "float32",
         note=f"{note} {FILE}".strip(),
     )
 

@@ -103,7 +103,7 @@ class Trunk(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """What the stem takes -> `[window, dim]`."""
-        blocks = windows.to(self.head.weight.dtype).split(WINDOWS_AT_ONCE)
+        blocks = windows.to(self.first.dtype).split(WINDOWS_AT_ONCE)
         return torch.cat([self._rows(block) for block in blocks])
 
     def _rows(self, windows: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ def _dfn(modality: str, params: int, flops: float) -> EncoderSpec:
         flops_per_item=flops,
         build=f"omnibind_plugin_openclip.networks:{modality} ViT-H-14-quickgelu dfn5b",
         weights=("hub:apple/DFN5B-CLIP-ViT-H-14@main/open_clip_pytorch_model.bin",),
+        precision="bfloat16",
         note="revision and checksum unknown: the main branch is read; file not seen, that it is "
         "float32 is a guess; "
         "squash and bicubic as open_clip says, the repository's own settings not seen; licence as "

@@ -36,9 +36,10 @@ class MelPicture(nn.Module):
 
     def forward(self, sound: Tensor) -> Tensor:
         """In float32 whatever the network runs in: half precision has no Fourier transform."""
-        frames = sound.float().unfold(-1, self.length, self.hop) * self.taper.float()
-        bands = torch.fft.rfft(frames).real @ self.mel.float().T
-        return bands.square().pow(self.power.float()).flip(-1).transpose(1, 2)
+        with torch.autocast(sound.device.type, enabled=False):
+            frames = sound.float().unfold(-1, self.length, self.hop) * self.taper.float()
+            bands = torch.fft.rfft(frames).real @ self.mel.float().T
+            return bands.square().pow(self.power.float()).flip(-1).transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -97,7 +98,7 @@ class BirdNet(nn.Module):
         windows = windows - windows.amin(1, keepdim=True)
         windows = (windows / (windows.amax(1, keepdim=True) + 1e-6) - 0.5) * 2
         picture = torch.stack([spectrum(windows) for spectrum in self.spectra], 1)
-        picture = picture.to(self.stem.weight.dtype)
+        picture = picture.to(self.scale.dtype)
         picture = picture * self.scale[:, None, None] + self.shift[:, None, None]
         x = self.stem(pad(picture, (3, 4, 1, 1))).relu()
         x = self.mix(torch.cat([max_pool2d(x, (1, 2)), avg_pool2d(x, (1, 2))], 1))

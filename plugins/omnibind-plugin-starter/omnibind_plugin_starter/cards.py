@@ -36,6 +36,7 @@ MINILM = EncoderSpec(
     dim=384,
     params=22_565_760,
     flops_per_item=340_000_000.0,
+    precision="bfloat16",
     build="omnibind_plugin_starter.text:minilm",
     weights=(
         f"{MINILM_FOLDER}/model.safetensors"
@@ -76,6 +77,7 @@ LITE2_PICTURES = EncoderSpec(
     flops_per_item=1_720_000_000.0,
     build="omnibind_plugin_starter.pictures:lite2_minilm",
     weights=(LITE2, f"{OWN}/lite2-minilm.safetensors"),
+    note="float32: with bfloat16 products the least cosine is 0.997",
 )
 
 LITE0_PICTURES = EncoderSpec(
@@ -86,6 +88,7 @@ LITE0_PICTURES = EncoderSpec(
     flops_per_item=771_000_000.0,
     build="omnibind_plugin_starter.pictures:lite0_wordllama",
     weights=(LITE0, f"{OWN}/lite0-wordllama.safetensors"),
+    note="float32: with bfloat16 products the least cosine is 0.995",
 )
 
 AISFX_SOUNDS = EncoderSpec(
@@ -94,6 +97,7 @@ AISFX_SOUNDS = EncoderSpec(
     dim=384,
     params=4_883_136,
     flops_per_item=3_860_000_000.0,
+    precision="bfloat16",
     build="omnibind_plugin_starter.sounds:aisfx_minilm",
     weights=(AISFX, f"{OWN}/aisfx-minilm.safetensors"),
     note="flops are those of one block of 2.3 s; at most 20 blocks of a sound are read",
@@ -105,6 +109,7 @@ BIRDNET_SOUNDS = EncoderSpec(
     dim=384,
     params=15_668_042,
     flops_per_item=808_000_000.0,
+    precision="bfloat16",
     build="omnibind_plugin_starter.sounds:birdnet_minilm",
     weights=(BIRDNET, f"{OWN}/birdnet-minilm.safetensors"),
     note="flops are those of one window of 3 s; at most 20 windows of a sound are read",
@@ -118,6 +123,7 @@ VIEWS_SHAPES = EncoderSpec(
     flops_per_item=10_300_000_000.0,
     build="omnibind_plugin_starter.shapes:views_minilm",
     weights=(LITE2, f"{OWN}/views-minilm.safetensors"),
+    note="float32: with bfloat16 products the least cosine is 0.997",
 )
 
 VIEWS_SHAPES_LITE0 = EncoderSpec(
@@ -128,6 +134,7 @@ VIEWS_SHAPES_LITE0 = EncoderSpec(
     flops_per_item=4_630_000_000.0,
     build="omnibind_plugin_starter.shapes:views_wordllama",
     weights=(LITE0, f"{OWN}/views-wordllama.safetensors"),
+    note="float32: with bfloat16 products the least cosine is 0.989",
 )
 
 IMAGENET = "ImageNet-1k (1.28 M labelled photographs)"

@@ -59,7 +59,7 @@ class MiniLM(nn.Module):
             token_type_ids=torch.zeros_like(ids),
             position_ids=torch.arange(ids.shape[1], device=ids.device)[None],
         ).last_hidden_state
-        return centred(masked_mean(hidden, mask), self.centre)
+        return centred(masked_mean(hidden, mask).to(self.centre.dtype), self.centre)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the keys of a `BertModel`; the pooler is not part of a sentence embedding."""

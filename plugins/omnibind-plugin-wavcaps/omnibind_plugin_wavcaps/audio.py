@@ -78,7 +78,7 @@ class WavCapsAudio(nn.Module):
 
     def features(self, mels: Tensor) -> Tensor:
         """Pooled tower features before the projection: `[window, width]`."""
-        mels = mels.to(self.projection[0].weight.dtype)
+        mels = mels.to(self.tower.audio_encoder.batch_norm.weight.dtype)
         return self.tower(input_features=mels).pooler_output
 
     def window_rows(self, batch: dict[str, Tensor]) -> Tensor:

@@ -1,0 +1,74 @@
+"""Attention goes through torch's fused product, in every installed encoder that has any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from omnibind.engine.forward import run_batch
+from omnibind.engine.precision import build
+from omnibind.plugins import load_registry
+from omnibind.specs import EncoderSpec
+from omnibind.testing import samples
+
+REGISTRY = load_registry()
+FUSED = ("scaled_dot_product", "native_multi_head_attention")
+WINDOWS = "HTSAT: transformers' only form of it; a bias for each place in a window of 64 tokens"
+APART = {
+    "clap-general-audio": WINDOWS,
+    "clap-music-audio": WINDOWS,
+    "wavcaps-pt-audio": WINDOWS,
+    "wavcaps-audiocaps-audio": WINDOWS,
+    "wavcaps-clotho-audio": WINDOWS,
+}
+"""Encoders whose attention is not fused, and why."""
+POOLS = "-image"
+"""SigLIP's picture towers end in one more attention, of a single query, that is not fused."""
+NONE = ("efficientnet", "views-", "aisfx", "birdnet", "wordllama")
+"""Encoders without attention."""
+
+
+class Calls(TorchDispatchMode):
+    """Counts kernels: fused attention, and softmax by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counter[str]()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), options: Any = None
+    ) -> Any:
+        name = function.overloadpacket.__name__.lstrip("_")
+        self.counts["fused"] += name.startswith(FUSED)
+        self.counts["softmax"] += name in ("softmax", "safe_softmax")
+        return function(*args, **(options or {}))
+
+
+def _cards() -> list[EncoderSpec]:
+    """One of each network, and one of SigLIP 2, whose sizes have one builder."""
+    every = {e.key: e for space in REGISTRY.spaces.values() for e in space.encoders.values()}
+    kept = [e for e in every.values() if "siglip2" not in e.key or "base-patch32" in e.key]
+    return [e for e in kept if e.modality in ("text", "image", "audio", "points")]
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # timm's RMS norm
+@pytest.mark.parametrize("spec", _cards(), ids=lambda spec: spec.key)
+@pytest.mark.parametrize("numbers", ["float32", "bfloat16"])
+def test_attention_is_fused(spec: EncoderSpec, numbers: str) -> None:
+    module = build(spec, numbers, size="tiny", weights="random")
+    item = module.preprocess(samples.media(spec.modality)[0])
+    with Calls() as calls:
+        run_batch(spec, module, [item], torch.device("cpu"), numbers)
+    if spec.key.startswith(NONE):
+        assert not calls.counts["fused"]
+    elif spec.key in APART:
+        assert calls.counts["softmax"]
+        assert not calls.counts["fused"]
+    else:
+        assert calls.counts["fused"]
+        pools = "siglip" in spec.key and spec.key.endswith(POOLS)
+        assert calls.counts["softmax"] <= pools
