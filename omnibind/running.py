@@ -151,13 +151,15 @@ def running_engines() -> list[EngineReport]:
 
 
 def command_of(process: int) -> str:
-    """How a process was started; empty where that may not be known."""
+    """How a process was started, without its Python; empty where that may not be known."""
     import psutil
 
     try:
         words = psutil.Process(process).cmdline()
     except psutil.Error:
         return ""
+    if len(words) > 1 and Path(words[0]).name.startswith("python"):
+        words = words[2:] if words[1] == "-m" else words[1:]
     return " ".join([Path(words[0]).name, *words[1:]] if words else [])
 
 

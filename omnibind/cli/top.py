@@ -120,9 +120,9 @@ def _encoders(reports: Sequence[EngineReport]) -> Table:
             ", ".join(d.name for d in report.devices if key in d.resident_bytes) or "-",
             number(one.items_per_second),
             one.items,
-            f"{one.batch_fill:.0%}",
-            number(1000 * one.queue_seconds),
-            number(1000 * one.forward_seconds),
+            f"{one.batch_fill:.0%}" if one.items else "-",
+            number(1000 * one.queue_seconds) if one.items else "-",
+            number(1000 * one.forward_seconds) if one.items else "-",
             f"{one.cached_share:.0%}",
             one.waiting,
             one.failed,
@@ -144,7 +144,7 @@ def _process(report: EngineReport) -> str:
 
 def _rates(report: EngineReport) -> str:
     rates = {name: rate for name, rate in report.items_per_second.items() if rate}
-    return ", ".join(f"{name} {number(rate)}" for name, rate in rates.items()) or "idle"
+    return ", ".join(f"{name} {number(rate)}" for name, rate in rates.items()) or "0"
 
 
 def _bytes(count: int) -> str:

@@ -119,6 +119,7 @@ class Lane:
             self._stats.encoder(
                 key,
                 batches=1,
+                batched=count,
                 places=count / batch.fill,
                 waited=batch.waited,
                 queued=batch.queued,

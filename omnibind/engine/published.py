@@ -120,16 +120,18 @@ def report_of(now: Stats, before: Stats, process: int) -> EngineReport:
 def _encoder(key: str, now: Stats, before: Stats, interval: float) -> EncoderReport:
     total = now.encoders.get(key, EncoderStats())
     lately = total.since(before.encoders.get(key, EncoderStats()))
-    seen = lately if lately.items or lately.cached or lately.failed else total
+    began = lately if lately.batched else total
+    through = lately if lately.items or lately.failed else total
+    rows = lately if lately.items or lately.cached else total
     return EncoderReport(
         items=total.items,
         cached=total.cached,
         failed=total.failed,
         items_per_second=lately.items / interval,
-        batch_fill=seen.fill,
-        queue_seconds=seen.queue_seconds,
-        forward_seconds=seen.item_seconds,
-        cached_share=seen.cached_share,
+        batch_fill=began.fill,
+        queue_seconds=began.queue_seconds,
+        forward_seconds=through.item_seconds,
+        cached_share=rows.cached_share,
         waiting=now.waiting.get(key, 0),
     )
 

@@ -20,7 +20,8 @@ class EncoderStats:
         cached: rows that were known and not made again.
         failed: items that it could not encode.
         batches: forwards.
-        places: items that these could have held; `items / places` is the fill.
+        batched: items in these; `items` and `failed` follow when they are through.
+        places: items that these could have held.
         seconds: in forwards, with moving the batch there and the rows back.
         waited: seconds that the oldest request of each batch had waited, added up.
         queued: seconds that each request had waited, added up.
@@ -32,6 +33,7 @@ class EncoderStats:
     cached: int = 0
     failed: int = 0
     batches: int = 0
+    batched: int = 0
     places: float = 0.0
     seconds: float = 0.0
     waited: float = 0.0
@@ -42,17 +44,17 @@ class EncoderStats:
     @property
     def fill(self) -> float:
         """Mean share of a batch's places that were taken; 0 before the first."""
-        return self.items / self.places if self.places else 0.0
+        return self.batched / self.places if self.places else 0.0
 
     @property
     def queue_seconds(self) -> float:
         """Mean seconds that an item waited for its batch; 0 before the first."""
-        return self.queued / taken if (taken := self.items + self.failed) else 0.0
+        return self.queued / self.batched if self.batched else 0.0
 
     @property
     def item_seconds(self) -> float:
         """Mean seconds of a forward for one of its items; 0 before the first."""
-        return self.seconds / taken if (taken := self.items + self.failed) else 0.0
+        return self.seconds / through if (through := self.items + self.failed) else 0.0
 
     @property
     def cached_share(self) -> float:

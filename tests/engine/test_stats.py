@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from omnibind.engine import Engine, RowCache, recognise
-from omnibind.engine.metrics import served_metrics
+from omnibind.engine.metrics import metrics_of, served_metrics
 from omnibind.engine.published import Publisher, report_of
 from omnibind.engine.stats import EncoderStats
 from omnibind.errors import SetupError
@@ -83,9 +84,9 @@ def test_a_row_is_counted_with_its_wait_and_its_bytes(engine):
 
 
 def test_what_was_added_since_a_moment():
-    early = EncoderStats(items=4, batches=1, places=8.0)
-    late = EncoderStats(items=10, batches=2, places=16.0)
-    assert late.since(early) == EncoderStats(items=6, batches=1, places=8.0)
+    early = EncoderStats(batched=4, batches=1, places=8.0)
+    late = EncoderStats(batched=10, batches=2, places=16.0)
+    assert late.since(early) == EncoderStats(batched=6, batches=1, places=8.0)
     assert late.since(early).fill == 0.75
     assert EncoderStats().queue_seconds == EncoderStats().cached_share == 0.0
 
@@ -216,6 +217,15 @@ def test_prometheus_reads_what_the_engine_counts(engine):
     assert found["omnibind_moved_bytes_total"][2] == {("cpu", KEY): stats.lanes[0].moved[KEY]}
     assert all(said for kind, said, _ in found.values())
     assert all(name.endswith("_total") for name, (kind, _, _) in found.items() if kind == "counter")
+
+
+def test_the_page_names_every_metric_and_no_other(cache):
+    engine = Engine(device="cpu", size="tiny", weights="random", memory="1GiB")
+    encode(engine, 1)
+    made = {sample.name for family in metrics_of(engine.stats()) for sample in family.samples}
+    engine.close()
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert set(re.findall(r"`(omnibind_[a-z_]+)`", page)) == made
 
 
 def test_a_port_that_is_taken_is_said(engine):
