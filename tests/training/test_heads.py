@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from omnibind.errors import ShapeError, TrainingError
-from omnibind.projectors import HeadEnsemble
+from omnibind.projectors import HeadEnsemble, Identity
 from omnibind.training import project
 from omnibind.training.descent import DescentSettings, descend
 from omnibind.training.heads import HeadObjective, HeadSettings, new_heads
@@ -56,6 +56,16 @@ def test_spaces_learn_together_what_they_learn_alone(recipe, rows, tuples, heads
         together = both.ensembles[0].of_space(name).state_dict()
         for key, value in alone.ensembles[0].state_dict().items():
             assert torch.allclose(together[key], value, atol=1e-4), key
+
+
+def test_a_space_in_the_backbones_coordinates_is_taken_as_it_is(
+    recipe, rows, tuples, heads, tmp_path
+):
+    aligned = replace(recipe, aligned=("second",))
+    found = project.run(tmp_path, recipe=aligned, rows=rows, tuples=tuples, settings=heads)
+    projectors = project.read_projectors(tmp_path)
+    assert isinstance(projectors["second"], Identity)
+    assert found.facts["spaces"] == ["sound"]
 
 
 def test_the_loss_falls(recipe, rows, tuples, tmp_path):

@@ -44,9 +44,11 @@ from wordnet import nouns
 from omnibind.media import audio, image, points
 from omnibind.specs import EncoderSpec
 
-PENALTY = {"pictures": 10.0, "shapes": 1.0, "sounds": 10.0}
-TRUST = {"pictures": 1.0, "shapes": 2.0, "sounds": 0.5}
+PENALTY = {"pictures": 3.0, "shapes": 1.0, "sounds": 10.0}
+TRUST = {"pictures": 2.0, "shapes": 2.0, "sounds": 0.5}
 """In the classes, by what is classified; see docs/numbers.md for how these were chosen."""
+WEIGHT = {"glyphs": 10.0}
+"""Of a picture in the regression, by source; 1 elsewhere. Letters are alike: they need it."""
 LITE2_ALONE = ("twitter",)
 """Pictures that the other network's adapter does not see."""
 NEAR_DUPLICATE = 0.8
@@ -99,7 +101,9 @@ def write_pictures(features: Features, words: Words, data: Path, out: Path) -> N
         parts = [seen_in(features, spec, source) for source in sources]
         seen, belief = (torch.cat([part[k] for part in parts])[kept] for k in (0, 1))
         captions = [caption for source in sources for caption, _ in source.shown]
-        fitted = ridge(seen, words.rows(text, captions)[kept], PENALTY["pictures"])
+        weight = [WEIGHT.get(source.name, 1.0) for source in sources for _ in source.shown]
+        rows, counts = words.rows(text, captions)[kept], torch.tensor(weight)[kept]
+        fitted = ridge(seen, rows, PENALTY["pictures"], counts)
         anchors = words.rows(text, IMAGENET_CLASSNAMES)
         write_concepts(out / file_of(spec), anchors, fitted, TRUST["pictures"], (seen, belief))
         print(f"{spec.key}: {int((~kept).sum())} of {len(kept)} pictures near to a test picture")
@@ -199,18 +203,28 @@ def write_sounds(features: Features, words: Words, data: Path, out: Path) -> Non
     write_concepts(path, species, fitted, TRUST["sounds"], (seen, belief))
 
 
-def ridge(features: Tensor, rows: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+def ridge(
+    features: Tensor, rows: Tensor, penalty: float, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Weight `[dim, width]` and bias `[dim]` from features to rows less their mean.
 
-    Features are standardised; the penalty is a share of their number.
+    Args:
+        features: `[item, width]`; they are standardised.
+        rows: `[item, dim]`.
+        penalty: a share of the number of features.
+        weight: how many items each counts for; 1 where nothing is said.
     """
     x, y = features.double(), rows.double()
-    mean, spread = x.mean(0), x.std(0)
+    count = torch.ones(len(x)).double() if weight is None else weight.double()
+    share = count / count.sum()
+    spread = x.std(0)
     spread = spread + 1e-3 * spread.mean()
+    mean = share @ x
     x = (x - mean) / spread
-    gram = x.T @ x + penalty * x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
-    weight = torch.linalg.solve(gram, x.T @ (y - y.mean(0))).T / spread
-    return weight.float(), (-weight @ mean).float()
+    counted = (count[:, None] * x).T
+    gram = counted @ x + penalty * x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
+    fitted = torch.linalg.solve(gram, counted @ (y - share @ y)).T / spread
+    return fitted.float(), (-fitted @ mean).float()
 
 
 def write_concepts(
