@@ -29,7 +29,7 @@ def metered(engine: Engine, where: str | None) -> Generator[None]:
     if where is None:
         yield
         return
-    from omnibind.engine.metrics import served_metrics
+    from omnibind.engine.report.metrics import served_metrics
 
     host, port = address_of(where)
     with served_metrics(engine, port, host) as found:

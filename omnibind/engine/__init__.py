@@ -5,8 +5,8 @@ from omnibind.engine.engine import Engine, shared_engine
 from omnibind.engine.items import Item, recognise
 from omnibind.engine.job import Cancel, Cancelled, Encoded, Interrupted
 from omnibind.engine.precision import Dtype
+from omnibind.engine.report.stats import Stats
 from omnibind.engine.rowcache import RowCache
-from omnibind.engine.stats import Stats
 
 __all__ = [
     "Cancel",

@@ -12,20 +12,20 @@ from itertools import zip_longest
 import torch
 
 from omnibind.engine.batching import Batcher, Limits, Priority
-from omnibind.engine.budget import budget_of
 from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.items import Item
 from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
 from omnibind.engine.lane import Lane
+from omnibind.engine.memory.budget import budget_of
+from omnibind.engine.memory.residency import Residency, groups
 from omnibind.engine.networks import Networks
 from omnibind.engine.placement import place
 from omnibind.engine.precision import Dtype, resolved
 from omnibind.engine.prepare import Preparer
 from omnibind.engine.processes import Processes
-from omnibind.engine.published import Publisher
-from omnibind.engine.residency import Residency, groups
+from omnibind.engine.report.published import Publisher
+from omnibind.engine.report.stats import Recorder, Stats
 from omnibind.engine.rowcache import RowCache
-from omnibind.engine.stats import Recorder, Stats
 from omnibind.engine.workers import Workers
 from omnibind.specs import EncoderSpec, Long, Size
 from omnibind.weights import cache_folder

@@ -17,7 +17,7 @@ from omnibind.engine.batching import Batcher, Priority, Request
 from omnibind.engine.forward import shapes_of
 from omnibind.engine.items import Item
 from omnibind.engine.prepare import Prepared, failure_of
-from omnibind.engine.stats import Recorder
+from omnibind.engine.report.stats import Recorder
 from omnibind.engine.workers import Workers
 from omnibind.errors import ItemFailure
 from omnibind.specs import EncoderSpec

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from omnibind.engine.batching import Batch, Batcher, Request
 from omnibind.engine.forward import out_of_memory, run_batch
+from omnibind.engine.memory.residency import Residency
 from omnibind.engine.precision import Numbers
-from omnibind.engine.residency import Residency
+from omnibind.engine.report.stats import LaneStats, Recorder
 from omnibind.engine.rowcache import RowCache
-from omnibind.engine.stats import LaneStats, Recorder
 from omnibind.engine.threads import share_of_processors, use_processors
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from omnibind.engine.budget import module_bytes
+from omnibind.engine.memory.budget import module_bytes
 from omnibind.engine.precision import Numbers, borne, build, laid_out
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec, Long, Size

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from omnibind.engine.budget import budget_of, bytes_of, host_has_room, module_bytes, parse_bytes
+from omnibind.engine.memory.budget import (
+    budget_of,
+    bytes_of,
+    host_has_room,
+    module_bytes,
+    parse_bytes,
+)
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec
 from omnibind.weights import build_encoder

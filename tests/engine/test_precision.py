@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 
 import omnibind
 from omnibind.engine import Engine, RowCache, recognise
-from omnibind.engine.budget import module_bytes
 from omnibind.engine.float8 import Float8Linear, quantised, shrunk
 from omnibind.engine.forward import run_batch
+from omnibind.engine.memory.budget import module_bytes
 from omnibind.engine.networks import Networks
 from omnibind.engine.precision import borne, build, computing, laid_out, resolved
 from omnibind.errors import SetupError

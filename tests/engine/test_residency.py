@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine.budget import module_bytes
-from omnibind.engine.residency import Residency, groups
+from omnibind.engine.memory.budget import module_bytes
+from omnibind.engine.memory.residency import Residency, groups
 from omnibind.errors import SetupError, WeightsError
 from omnibind.specs import EncoderSpec
 from omnibind.weights.build import seeded
@@ -380,7 +380,7 @@ def test_making_room_evicts_all_that_is_not_held(make: Make) -> None:
 def test_where_the_host_has_no_memory_for_a_copy_encoders_are_read_again(
     make: Make, builder: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnibind.engine.budget.HOST_RESERVE", 1.0)
+    monkeypatch.setattr("omnibind.engine.memory.budget.HOST_RESERVE", 1.0)
     residency = make(SIZE)
     for spec in [A, B, A]:
         assert torch.equal(rows(residency, spec), builder.alone(spec)(X))

@@ -16,9 +16,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from omnibind.engine import Engine, RowCache, recognise
-from omnibind.engine.metrics import metrics_of, served_metrics
-from omnibind.engine.published import Publisher, report_of
-from omnibind.engine.stats import EncoderStats
+from omnibind.engine.report.metrics import metrics_of, served_metrics
+from omnibind.engine.report.published import Publisher, report_of
+from omnibind.engine.report.stats import EncoderStats
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
 from omnibind.running import engines_folder, new_file, running_engines, write_report

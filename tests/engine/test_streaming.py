@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from omnibind.engine.budget import module_bytes
-from omnibind.engine.copies import Copies, Moved
 from omnibind.engine.forward import run_batch
-from omnibind.engine.layers import finest, planned
-from omnibind.engine.streaming import Streaming
+from omnibind.engine.memory.budget import module_bytes
+from omnibind.engine.memory.copies import Copies, Moved
+from omnibind.engine.memory.layers import finest, planned
+from omnibind.engine.memory.streaming import Streaming
 from omnibind.errors import PluginError, SetupError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec

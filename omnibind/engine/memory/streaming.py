@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
-from omnibind.engine.copies import Copies, Fetched, Moved, absent
-from omnibind.engine.layers import Layer, finest, planned, tensors_of
-from omnibind.engine.watch import Watch
+from omnibind.engine.memory.copies import Copies, Fetched, Moved, absent
+from omnibind.engine.memory.layers import Layer, finest, planned, tensors_of
+from omnibind.engine.memory.watch import Watch
 from omnibind.errors import PluginError
 
 __all__ = ["Streaming"]

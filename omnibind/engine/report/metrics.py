@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from omnibind.engine.engine import Engine
-from omnibind.engine.stats import EncoderStats, LaneStats, Stats
+from omnibind.engine.report.stats import EncoderStats, LaneStats, Stats
 from omnibind.errors import SetupError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import nn
 
-from omnibind.engine.copies import Copies, Moved, emptied
-from omnibind.engine.resident import Build, Resident
+from omnibind.engine.memory.copies import Copies, Moved, emptied
+from omnibind.engine.memory.resident import Build, Resident
 from omnibind.specs import EncoderSpec
 
 __all__ = ["Moved", "Residency", "groups"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from omnibind.engine.stats import EncoderStats, Stats
+from omnibind.engine.report.stats import EncoderStats, Stats
 from omnibind.running import (
     DeviceReport,
     EncoderReport,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from omnibind.engine.budget import host_has_room
+from omnibind.engine.memory.budget import host_has_room
 from omnibind.weights.placement import Ranges, file_pages, give_back
 
 __all__ = ["Copies", "Fetched", "Moved", "absent", "emptied"]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine.budget import host_has_room, module_bytes
-from omnibind.engine.copies import Copies, Fetched, Moved
-from omnibind.engine.layers import tensors_of
-from omnibind.engine.streaming import Streaming
+from omnibind.engine.memory.budget import host_has_room, module_bytes
+from omnibind.engine.memory.copies import Copies, Fetched, Moved
+from omnibind.engine.memory.layers import tensors_of
+from omnibind.engine.memory.streaming import Streaming
 from omnibind.specs import EncoderSpec
 
 __all__ = ["Build", "Resident"]

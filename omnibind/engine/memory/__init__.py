@@ -1,0 +1,1 @@
+"""What is in a device's memory: encoders under a budget, and those that are larger than it."""

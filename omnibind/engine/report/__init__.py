@@ -1,0 +1,1 @@
+"""What an engine tells of itself: counts, metrics for Prometheus, a file for `omnibind top`."""
