@@ -15,8 +15,10 @@ from omnibind.cli.options import (
     CommercialOnly,
     Device,
     Dtype,
+    Memory,
     MetricsPort,
     ModelSize,
+    Processes,
     WeightsKind,
     Without,
 )
@@ -124,6 +126,8 @@ def bind(
     device: Device = "auto",
     metrics_port: MetricsPort = None,
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
+    processes: Processes = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn a joint space from pools of unpaired items; it comes to lie in DIR/checkpoint.
@@ -146,7 +150,15 @@ def bind(
         "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed, rate=rate),
         "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
     }
-    engine = shared_engine(device=device, size=size, weights=weights, dtype=dtype, cached=cached)
+    engine = shared_engine(
+        device=device,
+        size=size,
+        weights=weights,
+        dtype=dtype,
+        memory=memory,
+        processes=processes,
+        cached=cached,
+    )
     plan = make_plan(
         known.recipe(recipe),
         known,
@@ -197,6 +209,8 @@ def add(
     weights: WeightsKind = "official",
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
+    processes: Processes = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a space to a bound checkpoint; its old projectors stay byte for byte.
@@ -210,7 +224,15 @@ def add(
         space,
         to=to,
         known=registry(),
-        engine=shared_engine(device=device, size=size, weights=weights, dtype=dtype, cached=False),
+        engine=shared_engine(
+            device=device,
+            size=size,
+            weights=weights,
+            dtype=dtype,
+            memory=memory,
+            processes=processes,
+            cached=False,
+        ),
         progress=progress,
         talk=talk,
         pools=pool or (),
