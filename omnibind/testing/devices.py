@@ -62,7 +62,7 @@ def runs_on_another_device(subject: Subject) -> Iterator[Fault]:
 
 
 def runs_in_half_precision(subject: Subject) -> Iterator[Fault]:
-    """With its numbers in bfloat16, as published files may be, and float32 from preprocess."""
+    """All of it in bfloat16, as published files may be, and float32 from preprocess."""
     build = partial(build_encoder, size=subject.size, weights=subject.weights)
     half = replace(subject, encoder=build(subject.spec, dtype=torch.bfloat16))
     try:
@@ -70,7 +70,7 @@ def runs_in_half_precision(subject: Subject) -> Iterator[Fault]:
     except RuntimeError as error:
         if "type" in str(error):
             yield subject.fault(
-                "it runs in half precision, in which the engine keeps files that are so",
+                "it runs in half precision, in which `build_encoder` keeps files that are so",
                 f"{type(error).__name__}: {str(error).splitlines()[0]}",
                 "cast what preprocess made: `values.to(self.layers[0].weight.dtype)`",
             )
