@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,6 +112,10 @@ def bind(
     rate: Annotated[
         float | None, typer.Option("--rate", help="Learning rate of the projectors' training.")
     ] = None,
+    router_temperature: Annotated[
+        float | None,
+        typer.Option("--router-temperature", help="Of the contrast that routers learn by."),
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", min=2, help="Tuples a step, for heads and routers.")
     ] = None,
@@ -142,13 +147,16 @@ def bind(
     from omnibind.training.stages import run_stages
 
     known = registry()
+    routers = RouterSettings()
+    if router_temperature is not None:
+        routers = replace(routers, temperature=router_temperature)
     asked = {
         "near_duplicate": near_duplicate,
         "min_pairs": min_pairs,
         "exact_below": exact_below,
         "batch_items": part_items,
         "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed, rate=rate),
-        "routers": adjusted(RouterSettings(), steps=router_steps, batch=batch, seed=seed),
+        "routers": adjusted(routers, steps=router_steps, batch=batch, seed=seed),
     }
     engine = shared_engine(
         device=device,

@@ -110,8 +110,9 @@ def directions(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[
 
 def weighing(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
     """The learned routers, the same weights for all, and the best choice of one slot a modality."""
-    uniform = Binder(binder.recipe, {}, {}).eval()
-    uniform.projectors = binder.projectors
+    uniform, usual = Binder(binder.recipe, {}), Binder(binder.recipe, {}, {}, binder.priors)
+    for other in (uniform.eval(), usual.eval()):
+        other.projectors = binder.projectors
     slots = {m: [slot.name for slot in listed] for m, listed in binder.recipe.slots.items()}
     single = {
         choice: means(binder, benchmarks, only=dict(zip(slots, choice, strict=True)))
@@ -121,6 +122,7 @@ def weighing(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[st
     yield "| slot weights | mean mAP | mean R@1 | mean R@10 |"
     yield "|---" * 4 + "|"
     yield _means("learned router", means(binder, benchmarks))
+    yield _means("the router's mean weights", means(usual, benchmarks))
     yield _means("the same for all", means(uniform, benchmarks))
     yield _means(f"one slot a modality, the best choice: {', '.join(best)}", single[best])
 
