@@ -36,6 +36,7 @@ def main() -> None:
     found = halved(read_checkpoint(asked.checkpoint))
     write_checkpoint(found, asked.out, {space.name: space for space in SPACES})
     shutil.copyfile(asked.checkpoint / "seen.safetensors", asked.out / "seen.safetensors")
+    (asked.out / "timings.json").unlink(missing_ok=True)
     card = written(found, asked.figures.read_text(encoding="utf-8").strip())
     (asked.out / "README.md").write_text(card, encoding="utf-8")
 
