@@ -35,6 +35,7 @@ def _text(space: str, weights: str, file: str) -> EncoderSpec:
         flops_per_item=13.3e9,
         build="omnibind_plugin_clap.text:build",
         weights=(weights,),
+        precision="bfloat16",
         assets={"vocabulary": VOCABULARY},
         note=f"FLOPs are of 77 tokens; shorter texts need fewer, for padding is left out. {file}",
     )
@@ -53,6 +54,7 @@ GENERAL_SPACE = SpaceSpec(
             build="omnibind_plugin_clap.audio:general",
             long=True,
             weights=(GENERAL,),
+            precision="bfloat16",
             note=f"FLOPs are of one window of 10 s. {NO_CHECKSUM}",
         ),
         "text": _text("clap-general", GENERAL, NO_CHECKSUM),
@@ -77,6 +79,7 @@ MUSIC_SPACE = SpaceSpec(
             build="omnibind_plugin_clap.audio:music",
             long=True,
             weights=(MUSIC,),
+            precision="bfloat16",
             note=f"FLOPs are of one window of 10 s. {SAME_FILE}",
         ),
         "text": _text("clap-music", MUSIC, SAME_FILE),

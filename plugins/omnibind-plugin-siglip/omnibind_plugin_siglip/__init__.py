@@ -14,6 +14,7 @@ SECOND = (
     f"{UNPINNED}; licence from memory: check the card; texts are lower-cased, end with id 1 and "
     "are padded with 0 on the right as the paper and its code say, not proven by golden numbers"
 )
+UNTOLD = "float32: random weights cannot tell whether it bears bfloat16"
 OTHERS = (
     "siglip2-base-patch32-256",
     *(f"siglip2-base-patch16-{side}" for side in (224, 256, 384, 512)),
@@ -44,6 +45,7 @@ def space_from(model: str, *, name: str = "", owner: str = "google") -> SpaceSpe
         "text": (siglip.text_params, siglip.text_flops),
     }
     vocabulary = "tokenizer.json" if siglip.second else "spiece.model"
+    untold = {"image": (), "text": (UNTOLD,)}
     encoders = {
         modality: EncoderSpec(
             key=f"{name}-{modality}",
@@ -56,7 +58,8 @@ def space_from(model: str, *, name: str = "", owner: str = "google") -> SpaceSpe
             assets={"vocabulary": f"hub:{owner}/{model}@main/{vocabulary}"}
             if modality == "text"
             else {},
-            note=SECOND if siglip.second else FIRST,
+            precision="bfloat16" if modality == "image" else "float32",
+            note="; ".join([SECOND if siglip.second else FIRST, *untold[modality]]),
         )
         for modality, (params, flops) in numbers.items()
     }

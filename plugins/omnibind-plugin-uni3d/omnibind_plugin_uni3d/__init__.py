@@ -21,7 +21,8 @@ NOTE = (
     "Checksums are those that another project lists for this commit; sizes agree with the hub's "
     "pages, but no file was downloaded. Layout proven at tiny size on a checkpoint filled by "
     "formula. Files are float16. Clouds without colour are grey (0.4) and y points up, as in the "
-    "authors' training code."
+    "authors' training code. Computed in float32: random weights cannot tell whether it bears "
+    "bfloat16."
 )
 COPIES = (
     "OmniBind's repository Viglong/OmniBind carries a file of this name and size; that the two are "

@@ -12,6 +12,7 @@ VOCABULARY = (
     "hub:google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594/vocab.txt"
     "#sha256=07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 )
+UNTOLD = "float32: random weights cannot tell whether it bears bfloat16."
 NOTE = (
     "The authors state no licence for the weights; OmniBind's repository gives them as CC-BY-4.0. "
     "From memory, to be checked: the data set's page says CC-BY-4.0 and its text allows academic "
@@ -38,7 +39,7 @@ def _space(name: str, file: str, training_data: str) -> SpaceSpec:
                 sample="wavcaps-audio",
                 long=True,
                 weights=weights,
-                note=f"FLOPs are of one window of 10 s. {NOTE}",
+                note=f"FLOPs are of one window of 10 s. {UNTOLD} {NOTE}",
             ),
             "text": EncoderSpec(
                 key=f"{name}-text",
@@ -48,6 +49,7 @@ def _space(name: str, file: str, training_data: str) -> SpaceSpec:
                 flops_per_item=5.1e9,
                 build="omnibind_plugin_wavcaps.text:build",
                 sample="wavcaps-text",
+                precision="bfloat16",
                 weights=weights,
                 assets={"vocabulary": VOCABULARY},
                 note=f"FLOPs are of 30 tokens. {NOTE}",
