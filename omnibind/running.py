@@ -89,8 +89,9 @@ class EngineReport:
         seconds: since the engine was made.
         interval: seconds over which rates are taken.
         items: that callers gave, by modality.
-        items_per_second: the same in the last interval.
-        failed: of the items, those without a row.
+        done: of these, those that have all their rows.
+        items_per_second: that got their last row in the last interval.
+        failed: of all items, those that cannot have their rows.
         waiting_bytes: of samples that wait for a batch.
         devices: where it runs encoders.
         encoders: by key.
@@ -101,6 +102,7 @@ class EngineReport:
     seconds: float
     interval: float
     items: Mapping[str, int]
+    done: Mapping[str, int]
     items_per_second: Mapping[str, float]
     failed: int
     waiting_bytes: int

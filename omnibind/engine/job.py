@@ -338,8 +338,15 @@ class Job:
             left -= keys
             if not left:
                 del self._left[index]
+                self._count(self._items[index])
                 self._note_room()
                 self._changed.notify_all()
+
+    def _count(self, item: Item) -> None:
+        """Counts an item that has the rows of all groups."""
+        keys = self._encoders.get(item.modality.name, ())
+        if all(item.index in self._rows[key] for key in keys):
+            self._parts.stats.through(item.modality.name)
 
     def _failed(self, failure: ItemFailure) -> None:
         if failure.index not in self._failures:

@@ -87,6 +87,7 @@ def test_it_counts_what_it_does(engine: Engine) -> None:
     engine.encode([*texts(9), recognise(9, " ", MODALITIES, "text")], {"text": [LENGTH]})
     stats = engine.stats()
     assert (stats.items, stats.failed, stats.decoded) == ({"text": 10}, 1, 10)
+    assert stats.done == {"text": 9}
     assert stats.encoders["length"].items == 9
     assert stats.lanes[0].resident == ("length",)
     assert stats.waiting_bytes == 0

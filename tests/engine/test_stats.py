@@ -98,7 +98,7 @@ def test_a_report_has_rates_of_the_interval_and_shares_of_it(engine):
     now = engine.stats()
     report = report_of(now, before, 1)
     seconds = now.seconds - before.seconds
-    assert report.items == {"text": 12}
+    assert report.items == report.done == {"text": 12}
     assert report.items_per_second["text"] == pytest.approx(7 / seconds)
     one = report.encoders[KEY]
     assert one.items_per_second == pytest.approx(2 / seconds)

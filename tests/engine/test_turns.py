@@ -63,6 +63,7 @@ def test_half_the_memory_gives_the_same_rows_and_moves_each_encoder_once(
     assert set(stats.lanes[0].loads.values()) == {1}
     assert stats.lanes[0].evicted > 0
     assert stats.decoded == len(items())  # samples for later turns were kept
+    assert stats.done == stats.items  # each once, though it took several turns
 
 
 def test_without_room_for_samples_items_are_decoded_once_a_turn(

@@ -108,6 +108,10 @@ def metrics_of(stats: Stats) -> Iterator[Metric]:
     for modality, count in stats.items.items():
         given.add_metric([modality], count)
     yield given
+    done = Counter("omnibind_done_items", "Items that have all their rows.", labels=["modality"])
+    for modality, count in stats.done.items():
+        done.add_metric([modality], count)
+    yield done
     yield Counter("omnibind_failed_items", "Items without a row.", stats.failed)
     yield Counter("omnibind_decoded_items", "Times that an item was decoded.", stats.decoded)
     yield Counter("omnibind_decoding_seconds", "Time of all workers in decoding.", stats.decoding)

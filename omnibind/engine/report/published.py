@@ -91,7 +91,7 @@ def report_of(now: Stats, before: Stats, process: int) -> EngineReport:
         process: number of the engine's process.
     """
     interval = max(now.seconds - before.seconds, 1e-9)
-    rates = {m: (n - before.items.get(m, 0)) / interval for m, n in now.items.items()}
+    rates = {m: (now.done.get(m, 0) - before.done.get(m, 0)) / interval for m in now.items}
     keys = dict.fromkeys([*now.encoders, *now.waiting])
     return EngineReport(
         process=process,
@@ -99,6 +99,7 @@ def report_of(now: Stats, before: Stats, process: int) -> EngineReport:
         seconds=now.seconds,
         interval=interval,
         items=now.items,
+        done=now.done,
         items_per_second=rates,
         failed=now.failed,
         waiting_bytes=now.waiting_bytes,

@@ -97,7 +97,8 @@ class Stats:
     Attributes:
         seconds: since the engine was made.
         items: that callers gave, by modality.
-        failed: of these, without a row.
+        done: of these, those that have all their rows.
+        failed: of all items, those that cannot have them.
         decoded: times that an item was decoded; more than `items` where a job had to be turned
             round and its samples did not fit into memory.
         decoding: seconds of all workers in decoding.
@@ -111,6 +112,7 @@ class Stats:
 
     seconds: float
     items: Mapping[str, int]
+    done: Mapping[str, int]
     failed: int
     decoded: int
     decoding: float
@@ -128,6 +130,7 @@ class Recorder:
 
     began: float = field(default_factory=time.monotonic)
     items: dict[str, int] = field(default_factory=dict[str, int])
+    done: dict[str, int] = field(default_factory=dict[str, int])
     encoders: dict[str, EncoderStats] = field(default_factory=dict[str, EncoderStats])
     failed: int = 0
     decoded: int = 0
@@ -140,6 +143,11 @@ class Recorder:
         """An item was given."""
         with self._guard:
             self.items[modality] = self.items.get(modality, 0) + 1
+
+    def through(self, modality: str) -> None:
+        """An item has all its rows."""
+        with self._guard:
+            self.done[modality] = self.done.get(modality, 0) + 1
 
     def prepared(self, decoding: float, preprocessing: float) -> None:
         """An item was decoded and preprocessed."""
@@ -182,6 +190,7 @@ class Recorder:
             return Stats(
                 seconds=time.monotonic() - self.began,
                 items=dict(self.items),
+                done=dict(self.done),
                 failed=self.failed,
                 decoded=self.decoded,
                 decoding=self.decoding,
