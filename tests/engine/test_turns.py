@@ -122,7 +122,8 @@ def test_encoders_that_prepare_alike_are_given_the_same_sample() -> None:
             if spec.sample:
                 shared.setdefault(spec.sample, {})[spec.key] = spec
     assert shared
-    given = {"audio": MEDIA / "cat.ogg", "points": MEDIA / "horse.ply", "text": "a horse"}
+    files = {"audio": "cat.ogg", "image": "cat.jpg", "points": "horse.ply"}
+    given = {m: MEDIA / name for m, name in files.items()} | {"text": "A horse, that sleeps."}
     with made(weights="random") as engine:
         for specs in shared.values():
             modality = next(iter(specs.values())).modality

@@ -54,6 +54,7 @@ def space_from(model: str, *, name: str = "", owner: str = "google") -> SpaceSpe
             params=params,
             flops_per_item=flops,
             build=f"omnibind_plugin_siglip.networks:{modality} {model}",
+            sample=f"siglip-image-{siglip.side}" if modality == "image" else "",
             weights=(f"hub:{owner}/{model}@main/model.safetensors",),
             assets={"vocabulary": f"hub:{owner}/{model}@main/{vocabulary}"}
             if modality == "text"
