@@ -27,6 +27,7 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 2
 
 _lazy_picture = threading.Lock()
+_shrinking = threading.Lock()
 quiet_libtiff()
 
 
@@ -50,6 +51,23 @@ def load(source: object) -> Image.Image:
         with decoding("image", label):
             return _upright_rgb(_from_array(source, label), label)
     return _decode(read(source, "image"))
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """The picture with its shorter side at so many pixels, by PIL's bicubic filter.
+
+    Computed once for each side, however many encoders and threads ask. The result is shared: do
+    not write into it. Its size is that of torchvision's `resize`.
+    """
+    with _shrinking:
+        known: dict[int, Image.Image] = picture.__dict__.setdefault("_shrunk", {})
+        lock: threading.Lock = picture.__dict__.setdefault("_shrunk_lock", threading.Lock())
+    with lock:
+        if side not in known:
+            short = min(picture.size)
+            size = tuple(int(side * one / short) for one in picture.size)
+            known[side] = picture.resize((size[0], size[1]), Image.Resampling.BICUBIC)
+        return known[side]
 
 
 def claims(thing: object) -> bool:

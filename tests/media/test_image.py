@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from torchvision.transforms import functional as transforms
 
 from omnibind.errors import MediaError
 from omnibind.media import image
@@ -194,3 +195,12 @@ def test_many_threads_may_load_one_lazy_picture(image_files):
         digests = set(pool.map(lambda _: image.digest(image.load(lazy)), range(32)))
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(image_files["turned.jpg"])))
     assert digests == {image.digest(expected)}
+
+
+def test_a_picture_is_shrunk_once_for_all_who_ask() -> None:
+    picture = Image.effect_noise((123, 77), 50).convert("RGB")
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: image.shrunk(picture, 32), range(16)))
+    assert len({id(one) for one in made}) == 1
+    theirs = transforms.resize(picture, 32, transforms.InterpolationMode.BICUBIC)
+    assert made[0].tobytes() == theirs.tobytes()

@@ -19,9 +19,9 @@ from timm.layers import RmsNorm
 from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
+from omnibind.media.image import shrunk
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 
@@ -80,8 +80,8 @@ class EvaImage(nn.Module):
         if max(media.size) > SLIMMEST * min(media.size):
             room = SLIMMEST * min(media.size)
             media = transforms.center_crop(media, [min(media.height, room), min(media.width, room)])
-        media = transforms.resize(media, self.side, InterpolationMode.BICUBIC)
-        square = transforms.to_tensor(transforms.center_crop(media, [self.side, self.side]))
+        middle = transforms.center_crop(shrunk(media, self.side), [self.side, self.side])
+        square = transforms.to_tensor(middle)
         return {"pixels": transforms.normalize(square, MEAN, STD)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

@@ -10,9 +10,9 @@ from open_clip.transformer import LayerNorm, VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, normalize
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pictures
 
+from omnibind.media.image import shrunk
 from omnibind.specs import Size
 from omnibind.weights import LoadReport
 from omnibind_plugin_imagebind.published import OPEN_CLIP_BLOCKS, load
@@ -90,8 +90,7 @@ class TwoFrames(nn.Module):
 
 def square(picture: Image.Image) -> Image.Image:
     """The shorter side at 224 pixels (bicubic), then the middle 224 of the longer one."""
-    shrunk = pictures.resize(_unbent(picture), [SIDE], InterpolationMode.BICUBIC)
-    return pictures.center_crop(shrunk, [SIDE])
+    return pictures.center_crop(shrunk(_unbent(picture), SIDE), [SIDE])
 
 
 def _unbent(picture: Image.Image) -> Image.Image:
