@@ -35,8 +35,8 @@ PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 5.0}
 class Caller(Protocol):
     """Whom a row is for: takes rows and errors of its requests, in any thread."""
 
-    def keep(self, request: Request, row: Tensor) -> None:
-        """Takes a row `[dim]`."""
+    def keep(self, requests: Sequence[Request], rows: Sequence[Tensor]) -> None:
+        """Takes a row `[dim]` for each of some requests."""
         ...
 
     def fail(self, request: Request, error: Exception) -> None:
@@ -155,9 +155,9 @@ class Batcher:
     Samples are together when encoder, priority and length (as a power of two bytes) agree, whoever
     sent them; callers take turns. A batch is ready when it is full, when nothing more is coming
     for its encoder or from its callers, or when an interactive request has waited for `latency`.
-    A single caller's batches do not depend on the pace of threads. Of several that are
-    ready: interactive before bulk, resident encoders before those to be loaded, full ones before
-    others, then the longest wait; who has lost patience goes before everybody.
+    Batches of a single caller and modality do not depend on the pace of threads. Of several that
+    are ready: interactive before bulk, resident encoders before those to be loaded, full ones
+    before others, then the longest wait; who has lost patience goes before everybody.
 
     Args:
         limits: see there.

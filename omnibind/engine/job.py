@@ -206,12 +206,13 @@ class Job:
                 failures=tuple(self._failures[i] for i in sorted(self._failures)),
             )
 
-    def keep(self, request: Request, row: Tensor) -> None:
-        """Takes a row."""
+    def keep(self, requests: Sequence[Request], rows: Sequence[Tensor]) -> None:
+        """Takes the rows of a batch."""
         with self._changed:
-            if request.index in self._left:
-                self._rows[request.spec.key][request.index] = row
-                self._answered(request.index, {request.spec.key})
+            for request, row in zip(requests, rows, strict=True):
+                if request.index in self._left:
+                    self._rows[request.spec.key][request.index] = row
+                    self._answered(request.index, {request.spec.key})
 
     def fail(self, request: Request, error: Exception) -> None:
         """Takes the reason why there is no row."""
@@ -268,10 +269,14 @@ class Job:
         return not self._left or (self._roomy and not self._parts.batcher.crowded)
 
     def _note_room(self) -> None:
-        """Whether few items are under way, and not too many through before one that is not."""
+        """Whether few items are under way, and not too many through before one that is not.
+
+        Once there is no room, a third of it has to be free: items are let in by the batch.
+        """
         waits = bool(self._untold) and self._untold[0].index in self._left
         through = len(self._untold) if waits else 0
-        self._roomy = len(self._left) < self._window and through < 2 * self._window
+        most = self._window - 1 if self._roomy else self._window - self._window // 3
+        self._roomy = len(self._left) <= most and through < 2 * self._window
 
     def _prepare(self, item: Item, specs: Sequence[EncoderSpec], expected: set[str]) -> None:
         """In a worker: makes the samples of an item; those for later groups are spooled."""
@@ -340,7 +345,8 @@ class Job:
                 del self._left[index]
                 self._count(self._items[index])
                 self._note_room()
-                self._changed.notify_all()
+                if not self._left or self._roomy:
+                    self._changed.notify_all()
 
     def _count(self, item: Item) -> None:
         """Counts an item that has the rows of all groups."""

@@ -173,8 +173,9 @@ class Lane:
         if self._cache is not None:
             self._cache.put({request.cache_key: row for request, row in kept})
         self._stats.encoder(spec.key, items=len(kept))
-        for request, row in kept:
-            request.caller.keep(request, row)
+        for caller in {id(request.caller): request.caller for request, _ in kept}.values():
+            theirs = [(request, row) for request, row in kept if request.caller is caller]
+            caller.keep([request for request, _ in theirs], [row for _, row in theirs])
         for request, fine in zip(requests, good, strict=True):
             if not fine:
                 self._fail(request, ValueError("the encoder gave a row with NaN or infinity"))

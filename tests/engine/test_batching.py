@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -23,7 +23,7 @@ class Listener:
     error: BaseException | None = None
     more: bool = False
 
-    def keep(self, request: Request, row: Tensor) -> None: ...
+    def keep(self, requests: Sequence[Request], rows: Sequence[Tensor]) -> None: ...
 
     def fail(self, request: Request, error: Exception) -> None: ...
 
