@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,15 @@ from threading import Barrier
 
 from omnibind.bench.media import Media
 from omnibind.bench.setting import Setting, spaces_of
-from omnibind.bench.throughput import embedded
+from omnibind.bench.throughput import embedded, encoded
 from omnibind.bench.timing import Spread, in_turns, quantile, seconds_of
 from omnibind.embedder import Embedder
 from omnibind.errors import SetupError
 from omnibind.plugins import Registry
 
 __all__ = ["Concurrency", "measure"]
+
+Call = Callable[[Embedder, Sequence[Path | str], str], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +56,28 @@ def measure(
     *,
     threads: int = 32,
     runs: int = 3,
+    bound: bool = False,
     known: Registry | None = None,
 ) -> tuple[Concurrency, ...]:
     """Measures each modality: all its items, shared out among the threads.
+
+    Args:
+        setting: recipe, size, batch.
+        media: at least as many items as threads, and as a batch.
+        threads: that call side by side.
+        runs: that are counted.
+        bound: whether a call makes joint rows; else rows by space, which is what an engine does.
+        known: a registry of one's own.
 
     Raises:
         SetupError: fewer items than threads or than a batch, or an item fails.
         UnknownNameError, RecipeError: modalities that the recipe does not have.
     """
     model = setting.model(known)
+    call = embedded if bound else encoded
     try:
         return tuple(
-            _measured(model, setting, modality, sources, threads, runs)
+            _measured(model, call, setting, modality, sources, threads, runs)
             for modality, sources in media.items()
         )
     finally:
@@ -74,6 +86,7 @@ def measure(
 
 def _measured(
     model: Embedder,
+    call: Call,
     setting: Setting,
     modality: str,
     sources: Sequence[Path | str],
@@ -88,13 +101,13 @@ def _measured(
             found=f"{len(sources)} items",
             next_step=f"ask for more: --items {modality}={least}",
         )
-    embedded(model, sources[: min(setting.batch, 4)], modality)
+    call(model, sources[: min(setting.batch, 4)], modality)
     latencies: list[float] = []
     alone, together, batch = in_turns(
         runs,
-        lambda: seconds_of(lambda: [embedded(model, [one], modality) for one in sources]),
-        lambda: _side_by_side(model, modality, sources, threads, latencies),
-        lambda: seconds_of(lambda: embedded(model, sources[: setting.batch], modality)),
+        lambda: seconds_of(lambda: [call(model, [one], modality) for one in sources]),
+        lambda: _side_by_side(model, call, modality, sources, threads, latencies),
+        lambda: seconds_of(lambda: call(model, sources[: setting.batch], modality)),
     )
     p99 = quantile(latencies, 0.99)
     return Concurrency(
@@ -114,6 +127,7 @@ def _measured(
 
 def _side_by_side(
     model: Embedder,
+    call: Call,
     modality: str,
     sources: Sequence[Path | str],
     threads: int,
@@ -124,7 +138,7 @@ def _side_by_side(
 
     def calls(mine: Sequence[Path | str]) -> list[float]:
         ready.wait()
-        return [seconds_of(lambda one=one: embedded(model, [one], modality)) for one in mine]
+        return [seconds_of(lambda one=one: call(model, [one], modality)) for one in mine]
 
     with ThreadPoolExecutor(threads) as pool:
         running = [pool.submit(calls, sources[k::threads]) for k in range(threads)]

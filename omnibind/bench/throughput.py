@@ -19,7 +19,7 @@ from omnibind.bench.media import Media
 from omnibind.bench.naive import Naive
 from omnibind.bench.setting import Cards, Networks, Setting, cards_of
 from omnibind.bench.timing import Spread
-from omnibind.embedder import Embedder
+from omnibind.embedder import Embedder, SpaceRows
 from omnibind.errors import ItemFailure, SetupError
 from omnibind.plugins import Registry
 
@@ -241,6 +241,20 @@ def embedded(model: Embedder, sources: Sequence[Path | str], modality: str | Non
     if found.errors:
         raise failed(found.errors)
     return found.rows
+
+
+def encoded(
+    model: Embedder, sources: Sequence[Path | str], modality: str | None = None
+) -> SpaceRows:
+    """Rows of all items by space, not bound.
+
+    Raises:
+        SetupError: one of them fails.
+    """
+    found = model.encode(sources, modality)
+    if found.errors:
+        raise failed(found.errors)
+    return found
 
 
 def failed(failures: Sequence[ItemFailure]) -> SetupError:

@@ -137,6 +137,9 @@ def threads(
     workers: Workers = None,
     media: MediaFolder = None,
     count: Annotated[int, typer.Option("--threads", min=1, help="That call side by side.")] = 32,
+    bound: Annotated[
+        bool, typer.Option("--bound", help="Joint rows; else what the engine gives.")
+    ] = False,
     runs: Runs = 3,
     out: Out = None,
     as_json: AsJson = False,
@@ -155,7 +158,7 @@ def threads(
         workers=workers,
     )
     with made_media(modalities, items, media) as made:
-        found = threads_bench.measure(setting, made, threads=count, runs=runs)
+        found = threads_bench.measure(setting, made, threads=count, runs=runs, bound=bound)
     if written({"figures": found}, out, as_json):
         return
     print_table(
