@@ -13,6 +13,7 @@ import torch
 
 from omnibind.engine.batching import Batcher, Limits, Priority
 from omnibind.engine.devices import claim, pick, refuse_fork, release
+from omnibind.engine.finishing import finishes_early
 from omnibind.engine.items import Item
 from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
 from omnibind.engine.lane import Lane
@@ -100,13 +101,16 @@ class Engine:
         self._stats = Recorder()
         nbytes = BATCH_BYTES if self.device.type == "cpu" else BATCH_BYTES_APART
         self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
-        self._lanes = self._made_lanes(memory)
+        early = finishes_early(self.devices)
+        self._lanes = self._made_lanes(memory, early=early)
         self.processes = (
-            Processes(self.networks, cache, self._stats.replacement) if processes else None
+            Processes(self.networks, cache, self._stats.replacement, early=early)
+            if processes
+            else None
         )
         self._pool = Workers(self.workers, self.processes.close_own if self.processes else None)
         self._parts = Parts(
-            prepare=self.processes or Preparer(self.networks, cache),
+            prepare=self.processes or Preparer(self.networks, cache, early),
             workers=self._pool,
             batcher=self._batcher,
             stats=self._stats,
@@ -185,7 +189,7 @@ class Engine:
         self._end()
         release(self)
 
-    def _made_lanes(self, memory: str | int | None) -> list[Lane]:
+    def _made_lanes(self, memory: str | int | None, *, early: bool) -> list[Lane]:
         lanes: list[Lane] = []
         for number, device in enumerate(self.devices):
             residency = Residency(
@@ -204,6 +208,7 @@ class Engine:
                     self._stats,
                     self.cache,
                     numbers=self.networks.numbers,
+                    early=early,
                     threads=AT_ONCE,
                 )
             )

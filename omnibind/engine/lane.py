@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class Lane:
         stats: what is done is counted there.
         cache: rows go there; None keeps none.
         numbers: what an encoder computes in.
+        early: whether samples come finished (see `omnibind.engine.finishing`).
         threads: batches under way at once. On an accelerator a second one is collated and moved
             while the first computes, each on a stream of its own; on a CPU they share the
             processors.
@@ -46,10 +48,11 @@ class Lane:
         cache: RowCache | None,
         *,
         numbers: Callable[[EncoderSpec], Numbers],
+        early: bool = False,
         threads: int = 1,
     ) -> None:
         self.name, self.residency = name, residency
-        self.device, self._numbers = residency.device, numbers
+        self.device, self._numbers, self._early = residency.device, numbers, early
         self._batcher, self._stats, self._cache = batcher, stats, cache
         self._limits: dict[str, int] = {}
         self._placed: Collection[str] | None = None
@@ -152,13 +155,15 @@ class Lane:
     def _rows(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> Tensor:
         """Rows of a batch; one item that does not fit is tried again beside nothing else."""
         samples = [request.sample for request in requests]
-        numbers = self._numbers(spec)
+        run = partial(
+            run_batch, spec, module, samples, self.device, self._numbers(spec), early=self._early
+        )
         try:
-            return run_batch(spec, module, samples, self.device, numbers)
+            return run()
         except Exception as error:
             if len(samples) > 1 or not out_of_memory(error) or not self.residency.make_room():
                 raise
-        return run_batch(spec, module, samples, self.device, numbers)
+        return run()
 
     def _smaller(self, key: str, count: int) -> int:
         """Half of what did not fit; remembered."""

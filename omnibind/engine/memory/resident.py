@@ -98,6 +98,8 @@ class Resident:
             raise AssertionError(f"{self.spec.key} is used and not there")
         if self._fetched:
             self.copies.arrived(self._fetched)
+        if self._streaming:
+            self._streaming.arrived()
         return self.module
 
     def leave(self) -> None:
