@@ -50,7 +50,8 @@ class Encoder(Protocol):
 
     Optional methods:
 
-    * `collate(samples) -> dict`, where stacking will not do.
+    * `collate(samples) -> dict`, where stacking will not do. Beside a `finish` it may be handed
+      tensors on the device.
     * `finish(tensors) -> dict`: the rest of preprocessing, where it is the same arithmetic for all
       items: mel spectrograms, the scale of pixels. It is handed a batch on the network's device
       (accelerators) or one sample on the CPU, without an item axis (CPUs), so it counts axes from

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -27,6 +27,7 @@ def run_batch(
     numbers: Numbers = "float32",
     *,
     early: bool = False,
+    forward: Callable[[Sample], Tensor] | None = None,
 ) -> Tensor:
     """Encodes samples; rows `[item, dim]` come back on the CPU in float32.
 
@@ -37,6 +38,7 @@ def run_batch(
         device: where the module is.
         numbers: what it computes in.
         early: the samples have been finished (see `omnibind.engine.finishing`).
+        forward: how the module is run on a batch; it is called by default.
 
     Raises:
         PluginError: rows of another shape than the card says, or an encoder that has moved.
@@ -44,7 +46,7 @@ def run_batch(
     encoder = cast("Encoder", module)
     batch = batch_of(encoder, samples, device, early=early)
     with torch.inference_mode(), computing(numbers, device):
-        rows = encoder(batch)
+        rows = (forward or encoder)(batch)
     _refuse_moved(spec, module, rows, device)
     if rows.shape != (len(samples), spec.dim):
         raise PluginError(

@@ -95,6 +95,15 @@ def test_a_batch_is_finished_in_float32_and_outside_of_autocast(letters: nn.Modu
     assert SEEN == ["torch.float32 False", "forward"]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the late half needs a GPU")
+def test_on_a_gpu_a_batch_is_that_of_the_cpu(letters: nn.Module) -> None:
+    samples = [letters.preprocess(text) for text in TEXTS]
+    wanted = batch_of(letters, samples)
+    there = batch_of(letters.to(GPU), samples, GPU)
+    for name, tensor in there.items():
+        torch.testing.assert_close(tensor.cpu(), wanted[name])
+
+
 def test_the_engine_finishes_each_sample_once(letters: nn.Module) -> None:
     wanted = run_batch(SPEC, letters, [letters.preprocess(text) for text in TEXTS], CPU)
     SEEN.clear()
