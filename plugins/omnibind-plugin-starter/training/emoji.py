@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from testbed import Picture, training_pictures
 
-__all__ = ["noto_emoji", "twitter_emoji"]
+__all__ = ["noto_emoji", "things", "twitter_emoji"]
 
 NAMED_BY = "fluent-emoji-3d"
 """The package whose files are listed with captions, under the code points of their emoji."""
@@ -23,7 +23,7 @@ def noto_emoji(data: Path) -> Iterator[tuple[str, Image.Image]]:
     """A caption and a picture for every emoji that the font draws as one."""
     font = ImageFont.truetype(str(data / FONT), SIZE)
     one = font.getlength("\N{CAT FACE}")
-    for shown in _things(data):
+    for shown in things(data):
         sign = "".join(chr(int(code, 16)) for code in shown.picture.stem.split("-"))
         if 0 < font.getlength(sign) < JOINED * one:
             yield shown.caption, _drawn(sign, font)
@@ -31,13 +31,14 @@ def noto_emoji(data: Path) -> Iterator[tuple[str, Image.Image]]:
 
 def twitter_emoji(data: Path) -> Iterator[tuple[str, Path]]:
     """A caption and a file for every emoji that there is a file of."""
-    for shown in _things(data):
+    for shown in things(data):
         file = data / TWITTER / f"{shown.picture.stem}.png"
         if file.is_file():
             yield shown.caption, file
 
 
-def _things(data: Path) -> Iterator[Picture]:
+def things(data: Path) -> Iterator[Picture]:
+    """The listed emoji of things, which name those of other hands."""
     for shown in training_pictures(data):
         if shown.package == NAMED_BY and shown.group in GROUPS:
             yield shown

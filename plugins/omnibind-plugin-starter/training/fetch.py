@@ -10,6 +10,7 @@ what each one holds and under which licence.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,16 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from rcc import unpack_resources
 
 DEFAULT_DATA = Path.home() / ".cache" / "omnibind" / "testbed"
+SVG = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+DRAWN_PIXELS = 192
+"""The width of what comes as SVG."""
 
 
 def run(*command: str, cwd: Path) -> None:
@@ -67,6 +73,25 @@ def npm(spec: str, into: Path) -> None:
         (Path(scratch) / "package").rename(into)
 
 
+def iconify(spec: str, into: Path) -> None:
+    """Also draws the pictures, which come as SVG in one JSON file: drawn/<name>.png."""
+    npm(spec, into)
+    try:
+        resvg: Any = import_module("resvg_py")
+    except ImportError:
+        raise SystemExit(f"error: drawing {spec} needs 'pip install resvg-py'") from None
+    listed = json.loads((into / "icons.json").read_text(encoding="utf-8"))
+    (into / "drawn").mkdir()
+    for name, icon in listed["icons"].items():
+        width, height = (icon.get(side, listed.get(side, 16)) for side in ("width", "height"))
+        box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
+        svg = f'<svg {SVG} viewBox="{box}">{icon["body"]}</svg>'
+        drawn = resvg.svg_to_bytes(
+            svg_string=svg, width=DRAWN_PIXELS, background="white", skip_system_fonts=True
+        )
+        (into / "drawn" / f"{name}.png").write_bytes(drawn)
+
+
 def wheel(spec: str, into: Path) -> None:
     """Unpacks a wheel without installing it."""
     with tempfile.TemporaryDirectory(dir=into.parent) as scratch:
@@ -90,6 +115,12 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "openclipart-png": (debian, "openclipart-png"),
     "openclipart-svg": (debian, "openclipart-svg"),
     "emoji-datasource-twitter": (npm, "emoji-datasource-twitter@16.0.0"),
+    "openmoji": (iconify, "@iconify-json/openmoji@1.2.29"),
+    "emojione-v1": (iconify, "@iconify-json/emojione-v1@1.2.3"),
+    "noto-v1": (iconify, "@iconify-json/noto-v1@1.2.5"),
+    "fxemoji": (iconify, "@iconify-json/fxemoji@1.2.2"),
+    "streamline-emojis": (iconify, "@iconify-json/streamline-emojis@1.2.4"),
+    "game-icons": (iconify, "@iconify-json/game-icons@1.2.4"),
     "fonts-noto-color-emoji": (debian, "fonts-noto-color-emoji"),
     "fonts-dejavu-core": (debian, "fonts-dejavu-core"),
     "fonts-freefont-ttf": (debian, "fonts-freefont-ttf"),

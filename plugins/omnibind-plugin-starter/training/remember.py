@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from drawings import DRAWINGS
 from features import Features
 from omnibind_plugin_starter import cards
 from omnibind_plugin_starter.text import centred
@@ -36,7 +37,7 @@ PICTURES = (cards.LITE2_PICTURES, cards.LITE0_PICTURES)
 SHAPES = (cards.VIEWS_SHAPES, cards.VIEWS_SHAPES_LITE0)
 SOUNDS = (cards.AISFX_SOUNDS, cards.BIRDNET_SOUNDS)
 TEXTS = (cards.MINILM, cards.WORDLLAMA)
-NO_POOL = ("noto", "twitter")
+NO_POOL = ("noto", "twitter", *DRAWINGS)
 """Pictures that only the adapters see; see pools.py."""
 
 

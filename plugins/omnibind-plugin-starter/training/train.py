@@ -3,7 +3,7 @@
     python fetch.py && python train.py --out ../omnibind_plugin_starter/weights
 
 Encoders are frozen. What is learned is small: ridge regressions from pooled features to the rows
-of captions (pictures: emoji, clip art, Scratch and drawn letters; sounds: Scratch, Wesnoth,
+of captions (pictures: emoji, clip art, game art, Scratch, drawn letters; sounds: Scratch, Wesnoth,
 freedesktop, LMMS; shapes: the training names of Sweet Home 3D). What binds these spaces is learned
 without captions, by `omnibind bind`. Numbers were picked on training sources that were held out,
 never on Tux Paint. Features are kept in DATA/features: they take nearly all of the first run; a
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from clipart import clipart
+from drawings import DRAWINGS
 from emoji import noto_emoji, twitter_emoji
 from features import Features, file_of
 from glyphs import drawn_glyphs
@@ -142,6 +143,7 @@ def training_sources(data: Path, *, without: Sequence[str] = ()) -> list[Source]
         Source(name="noto", shown=list(noto_emoji(data))),
         Source(name="twitter", shown=list(twitter_emoji(data))),
         Source(name="clipart", shown=list(clipart(data))),
+        *(Source(name=name, shown=list(shown(data))) for name, shown in DRAWINGS.items()),
     ]
     return [source for source in sources if source.name not in without]
 
