@@ -20,7 +20,10 @@ from pathlib import Path
 from emoji import things
 from PIL import Image
 
-__all__ = ["DRAWINGS"]
+__all__ = ["DRAWINGS", "MORE_HANDS"]
+
+MORE_HANDS = ("openmoji", "emojione-v1", "noto-v1", "fxemoji", "streamline-emojis")
+"""Packages that draw the emoji of things once more."""
 
 LABELS = Path(__file__).parent / "labels"
 WESNOTH = "wesnoth-1.16-data/usr/share/games/wesnoth/1.16/data/core/images"
@@ -95,10 +98,7 @@ def _cut_out(file: Path) -> Image.Image:
 
 
 DRAWINGS: dict[str, Callable[[Path], Shown]] = {
-    **{
-        name: partial(emoji_by, name)
-        for name in ("openmoji", "emojione-v1", "noto-v1", "fxemoji", "streamline-emojis")
-    },
+    **{name: partial(emoji_by, name) for name in MORE_HANDS},
     "openmoji-extras": openmoji_extras,
     "wesnoth": wesnoth,
     "game-icons": game_icons,

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from clipart import clipart
-from drawings import DRAWINGS
+from drawings import DRAWINGS, MORE_HANDS
 from emoji import noto_emoji, twitter_emoji
 from features import Features, file_of
 from glyphs import drawn_glyphs
@@ -52,6 +52,8 @@ WEIGHT = {"glyphs": 10.0}
 """Of a picture in the regression, by source; 1 elsewhere. Letters are alike: they need it."""
 LITE2_ALONE = ("twitter",)
 """Pictures that the other network's adapter does not see."""
+LITE0_ALONE = MORE_HANDS
+"""The same the other way round."""
 NEAR_DUPLICATE = 0.8
 """Cosine of what the network sees, centred, from which on a training picture is left out."""
 
@@ -95,7 +97,7 @@ def write_pictures(features: Features, words: Words, data: Path, out: Path) -> N
     """EfficientNet's classes by name, and adapters from captioned pictures and drawn letters."""
     tested = tested_sources(data)
     for spec, text, sources in (
-        (cards.LITE2_PICTURES, cards.MINILM, training_sources(data)),
+        (cards.LITE2_PICTURES, cards.MINILM, training_sources(data, without=LITE0_ALONE)),
         (cards.LITE0_PICTURES, cards.WORDLLAMA, training_sources(data, without=LITE2_ALONE)),
     ):
         kept = apart(features, sources, tested)
