@@ -60,7 +60,7 @@ def opensfx(package: str, into: Path) -> None:
 
 
 def notes(package: str, into: Path) -> None:
-    """Plays the instruments of a soundfont, a few notes each: notes/<program>-<pitch>.wav."""
+    """Plays the instruments of a soundfont, a note each: notes/<program>-<pitch>.wav."""
     debian(package, into)
     wheel("tinysoundfont==0.3.7", into / "player")
     (into / "notes").mkdir()

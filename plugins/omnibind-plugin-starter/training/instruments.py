@@ -1,4 +1,4 @@
-"""Plays the instruments of a General MIDI soundfont, a few notes each.
+"""Plays the instruments of a General MIDI soundfont, a note each.
 
     python instruments.py     # the lines of labels/sounds_train.csv that name the notes
 
@@ -19,96 +19,95 @@ __all__ = ["PERCUSSION", "PROGRAMS", "render_notes"]
 RATE = 44100
 HELD, FADING = 1.5, 1.0
 """Seconds with the key down, and after it."""
-LOW, MIDDLE, HIGH = (33, 40, 47), (48, 60, 72), (60, 72, 84)
-PROGRAMS: dict[int, tuple[str, tuple[int, ...]]] = {
-    0: ("a piano", MIDDLE),
-    3: ("a honky-tonk piano", MIDDLE[1:]),
-    4: ("an electric piano", MIDDLE[1:]),
-    6: ("a harpsichord", MIDDLE),
-    7: ("a clavichord", MIDDLE[1:]),
-    8: ("a celesta", HIGH[1:]),
-    9: ("a glockenspiel", HIGH[1:]),
-    10: ("a music box", HIGH),
-    11: ("a vibraphone", MIDDLE[1:]),
-    12: ("a marimba", MIDDLE),
-    13: ("a xylophone", HIGH),
-    14: ("a tubular bell ringing", HIGH[:2]),
-    15: ("a dulcimer", MIDDLE[1:]),
-    16: ("an electric organ", MIDDLE[1:]),
-    19: ("a church organ", MIDDLE),
-    20: ("a reed organ", MIDDLE[1:]),
-    21: ("an accordion", MIDDLE),
-    22: ("a harmonica", HIGH),
-    23: ("a tango accordion", MIDDLE[1:]),
-    24: ("a nylon string guitar", MIDDLE),
-    25: ("a steel string guitar", MIDDLE),
-    26: ("a jazz guitar", MIDDLE[:2]),
-    27: ("an electric guitar", MIDDLE),
-    28: ("an electric guitar, muted", MIDDLE[:2]),
-    29: ("an overdriven electric guitar", MIDDLE[:2]),
-    30: ("a distorted electric guitar", MIDDLE[:2]),
-    32: ("an acoustic bass", LOW),
-    33: ("an electric bass guitar", LOW),
-    36: ("a bass guitar slapped", LOW[1:]),
-    38: ("a synthesizer bass note", LOW[1:]),
-    40: ("a violin", (62, 69, 76)),
-    41: ("a viola", (50, 57, 64)),
-    42: ("a cello", (38, 45, 52)),
-    43: ("a double bass played with a bow", LOW),
-    44: ("strings playing tremolo", MIDDLE[1:]),
-    45: ("strings plucked", MIDDLE[1:]),
-    46: ("a harp", MIDDLE),
-    47: ("a timpani drum", (36, 43, 48)),
-    48: ("an orchestra of strings", MIDDLE[1:]),
-    52: ("a choir singing aah", MIDDLE[1:]),
-    53: ("voices singing ooh", MIDDLE[1:]),
-    55: ("an orchestra hit", MIDDLE[1:]),
-    56: ("a trumpet", (60, 67, 74)),
-    57: ("a trombone", (43, 50, 57)),
-    58: ("a tuba", LOW),
-    59: ("a muted trumpet", (60, 67)),
-    60: ("a french horn", (48, 55, 62)),
-    61: ("a brass section", MIDDLE[1:]),
-    64: ("a soprano saxophone", (64, 72)),
-    65: ("an alto saxophone", (56, 63)),
-    66: ("a tenor saxophone", (50, 57)),
-    67: ("a baritone saxophone", (43, 50)),
-    68: ("an oboe", HIGH),
-    69: ("an english horn", (57, 64)),
-    70: ("a bassoon", (41, 48, 55)),
-    71: ("a clarinet", (55, 62, 72)),
-    72: ("a piccolo", (79, 86)),
-    73: ("a flute", HIGH),
-    74: ("a recorder", (72, 79)),
-    75: ("a pan flute", HIGH),
-    76: ("blowing over a bottle", HIGH[:2]),
-    77: ("a bamboo flute", HIGH[:2]),
-    78: ("a person whistling", (72, 79, 84)),
-    79: ("an ocarina", (67, 74, 81)),
-    80: ("a synthesizer tone", MIDDLE[1:]),
-    88: ("a synthesizer pad", MIDDLE[1:2]),
-    104: ("a sitar", (48, 55, 62)),
-    105: ("a banjo", MIDDLE),
-    106: ("a shamisen", MIDDLE[:2]),
-    107: ("a koto", MIDDLE),
-    108: ("a thumb piano", HIGH[:2]),
-    109: ("bagpipes", (58, 65, 70)),
-    110: ("a fiddle", (62, 69)),
-    111: ("a shawm, a reed instrument", HIGH[:2]),
-    112: ("a small bell tinkling", HIGH[:2]),
-    113: ("an agogo bell", HIGH[:2]),
-    114: ("a steel drum", HIGH),
-    115: ("a wood block", HIGH[:2]),
-    116: ("a taiko drum", (48, 60)),
-    117: ("a tom-tom drum", (48, 60)),
-    122: ("waves on the seashore", (60,)),
-    123: ("birds tweeting", (60, 67)),
-    124: ("a telephone ringing", (60, 67)),
-    125: ("a helicopter", (60,)),
-    126: ("a crowd applauding", (60,)),
-    127: ("a gunshot", (60, 55)),
+PROGRAMS: dict[int, tuple[str, int]] = {
+    0: ("a piano", 60),
+    3: ("a honky-tonk piano", 72),
+    4: ("an electric piano", 72),
+    6: ("a harpsichord", 60),
+    7: ("a clavichord", 72),
+    8: ("a celesta", 84),
+    9: ("a glockenspiel", 84),
+    10: ("a music box", 72),
+    11: ("a vibraphone", 72),
+    12: ("a marimba", 60),
+    13: ("a xylophone", 72),
+    14: ("a tubular bell ringing", 72),
+    15: ("a dulcimer", 72),
+    16: ("an electric organ", 72),
+    19: ("a church organ", 60),
+    20: ("a reed organ", 72),
+    21: ("an accordion", 60),
+    22: ("a harmonica", 72),
+    23: ("a tango accordion", 72),
+    24: ("a nylon string guitar", 60),
+    25: ("a steel string guitar", 60),
+    26: ("a jazz guitar", 60),
+    27: ("an electric guitar", 60),
+    28: ("an electric guitar, muted", 60),
+    29: ("an overdriven electric guitar", 60),
+    30: ("a distorted electric guitar", 60),
+    32: ("an acoustic bass", 40),
+    33: ("an electric bass guitar", 40),
+    36: ("a bass guitar slapped", 47),
+    38: ("a synthesizer bass note", 47),
+    40: ("a violin", 69),
+    41: ("a viola", 57),
+    42: ("a cello", 45),
+    43: ("a double bass played with a bow", 40),
+    44: ("strings playing tremolo", 72),
+    45: ("strings plucked", 72),
+    46: ("a harp", 60),
+    47: ("a timpani drum", 43),
+    48: ("an orchestra of strings", 72),
+    52: ("a choir singing aah", 72),
+    53: ("voices singing ooh", 72),
+    55: ("an orchestra hit", 72),
+    56: ("a trumpet", 67),
+    57: ("a trombone", 50),
+    58: ("a tuba", 40),
+    59: ("a muted trumpet", 67),
+    60: ("a french horn", 55),
+    61: ("a brass section", 72),
+    64: ("a soprano saxophone", 72),
+    65: ("an alto saxophone", 63),
+    66: ("a tenor saxophone", 57),
+    67: ("a baritone saxophone", 50),
+    68: ("an oboe", 72),
+    69: ("an english horn", 64),
+    70: ("a bassoon", 48),
+    71: ("a clarinet", 62),
+    72: ("a piccolo", 86),
+    73: ("a flute", 72),
+    74: ("a recorder", 79),
+    75: ("a pan flute", 72),
+    76: ("blowing over a bottle", 72),
+    77: ("a bamboo flute", 72),
+    78: ("a person whistling", 79),
+    79: ("an ocarina", 74),
+    80: ("a synthesizer tone", 72),
+    88: ("a synthesizer pad", 60),
+    104: ("a sitar", 55),
+    105: ("a banjo", 60),
+    106: ("a shamisen", 60),
+    107: ("a koto", 60),
+    108: ("a thumb piano", 72),
+    109: ("bagpipes", 65),
+    110: ("a fiddle", 69),
+    111: ("a shawm, a reed instrument", 72),
+    112: ("a small bell tinkling", 72),
+    113: ("an agogo bell", 72),
+    114: ("a steel drum", 72),
+    115: ("a wood block", 72),
+    116: ("a taiko drum", 60),
+    117: ("a tom-tom drum", 60),
+    122: ("waves on the seashore", 60),
+    123: ("birds tweeting", 67),
+    124: ("a telephone ringing", 67),
+    125: ("a helicopter", 60),
+    126: ("a crowd applauding", 60),
+    127: ("a gunshot", 55),
 }
-"""Caption and pitches by program; left out: what sounds like another, and what says nothing."""
+"""Caption and pitch by program; left out: what sounds like another, and what says nothing."""
 PERCUSSION: dict[int, str] = {
     35: "a bass drum",
     37: "a snare drum struck on the rim",
@@ -159,10 +158,9 @@ def render_notes(soundfont: Path, into: Path, player: Path) -> None:
     sys.path.insert(0, str(player))
     synth: Any = importlib.import_module("tinysoundfont").Synth(samplerate=RATE)
     font = synth.sfload(str(soundfont), gain=-3.0)
-    for program, (_, pitches) in PROGRAMS.items():
+    for program, (_, pitch) in PROGRAMS.items():
         synth.program_select(0, font, 0, program)
-        for pitch in pitches:
-            _play(synth, pitch, into / f"{program:03d}-{pitch}.wav")
+        _play(synth, pitch, into / f"{program:03d}-{pitch}.wav")
     synth.program_select(0, font, 128, 0, True)
     for key in PERCUSSION:
         _play(synth, key, into / f"drum-{key}.wav")
@@ -187,10 +185,9 @@ def _play(synth: Any, pitch: int, out: Path) -> None:
 
 def main() -> None:
     lines = csv.writer(sys.stdout, lineterminator="\n")
-    for program, (caption, pitches) in PROGRAMS.items():
-        for pitch in pitches:
-            path = f"notes/{program:03d}-{pitch}.wav"
-            lines.writerow(("fluid-soundfont-gm", path, caption, "MIT", ""))
+    for program, (caption, pitch) in PROGRAMS.items():
+        path = f"notes/{program:03d}-{pitch}.wav"
+        lines.writerow(("fluid-soundfont-gm", path, caption, "MIT", ""))
     for key, caption in PERCUSSION.items():
         lines.writerow(("fluid-soundfont-gm", f"notes/drum-{key}.wav", caption, "MIT", ""))
 
