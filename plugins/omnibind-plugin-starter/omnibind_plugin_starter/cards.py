@@ -139,6 +139,7 @@ VIEWS_SHAPES_LITE0 = EncoderSpec(
 
 IMAGENET = "ImageNet-1k (1.28 M labelled photographs)"
 SHOWN = "emoji, clip art, Scratch costumes and drawn letters"
+HEARD = "sounds of free games and programs, notes of a free soundfont"
 PAIRS = "1 billion sentence pairs (Reddit, S2ORC, WikiAnswers, ...)"
 CONSE = "ConSE, arXiv:1312.5650; EfficientNet, arXiv:1905.11946"
 
@@ -173,8 +174,8 @@ SPACES: tuple[SpaceSpec, ...] = (
         revision="1",
         paper="Ma and Lerch, Representation Learning for the Automatic Indexing of Sound Effects "
         "Libraries, ISMIR 2022",
-        training_data="audio: nine commercial sound-effect libraries, adapter: sounds of Scratch, "
-        f"Wesnoth, freedesktop and LMMS; text: {PAIRS}",
+        training_data="audio: nine commercial sound-effect libraries, "
+        f"adapter: {HEARD}; text: {PAIRS}",
     ),
     SpaceSpec(
         name="birdnet-minilm",
@@ -185,8 +186,8 @@ SPACES: tuple[SpaceSpec, ...] = (
         revision="1",
         paper="Kahl et al., BirdNET: A deep learning solution for avian diversity monitoring, "
         "Ecological Informatics 61, 2021",
-        training_data="audio: recordings of 6,522 species and sounds, adapter: sounds of Scratch, "
-        f"Wesnoth, freedesktop and LMMS; text: {PAIRS}",
+        training_data="audio: recordings of 6,522 species and sounds, "
+        f"adapter: {HEARD}; text: {PAIRS}",
     ),
     SpaceSpec(
         name="views-minilm",

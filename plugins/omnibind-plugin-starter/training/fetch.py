@@ -22,6 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from instruments import render_notes
+from opensfx import unpack_sounds
 from rcc import unpack_resources
 
 DEFAULT_DATA = Path.home() / ".cache" / "omnibind" / "testbed"
@@ -45,6 +47,31 @@ def debian(package: str, into: Path) -> None:
         run("apt-get", "download", package, cwd=Path(scratch))
         (archive,) = Path(scratch).glob("*.deb")
         run("dpkg-deb", "-x", str(archive), str(into), cwd=into.parent)
+
+
+def heard(package: str, into: Path) -> None:
+    """Keeps the sounds of a Debian package, and what it says about them; games are big."""
+    debian(package, into)
+    for file in sorted(into.rglob("*")):
+        kept = file.suffix in SOUNDS or into / "usr/share/doc" in file.parents
+        if file.is_symlink() or (file.is_file() and not kept):
+            file.unlink()
+
+
+def opensfx(package: str, into: Path) -> None:
+    """Also opens its collection of sounds: sounds/osfx_00.wav, ..."""
+    debian(package, into)
+    (into / "sounds").mkdir()
+    unpack_sounds(into / "usr/share/games/openttd/baseset/opensfx/opensfx.cat", into / "sounds")
+
+
+def notes(package: str, into: Path) -> None:
+    """Plays the instruments of a soundfont, a note each: notes/<program>-<pitch>.wav."""
+    debian(package, into)
+    wheel("tinysoundfont==0.3.7", into / "player")
+    (into / "notes").mkdir()
+    (soundfont,) = into.glob("usr/share/sounds/sf2/*.sf2")
+    render_notes(soundfont, into / "notes", into / "player")
 
 
 def sweet_home(package: str, into: Path) -> None:
@@ -102,6 +129,9 @@ def wheel(spec: str, into: Path) -> None:
             zipped.extractall(into)
 
 
+SOUNDS = (".flac", ".ogg", ".wav")
+"""What `heard` keeps."""
+
 PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "tuxpaint-stamps-default": (debian, "tuxpaint-stamps-default"),
     "sweethome3d-furniture": (sweet_home, "sweethome3d-furniture"),
@@ -109,6 +139,19 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "wesnoth-1.16-data": (debian, "wesnoth-1.16-data"),
     "sound-theme-freedesktop": (debian, "sound-theme-freedesktop"),
     "lmms-common": (debian, "lmms-common"),
+    "widelands-data": (heard, "widelands-data"),
+    "megaglest-data": (heard, "megaglest-data"),
+    "hedgewars-data": (heard, "hedgewars-data"),
+    "unknown-horizons": (heard, "unknown-horizons"),
+    "minetest-data": (heard, "minetest-data"),
+    "minetest-mod-homedecor": (heard, "minetest-mod-homedecor"),
+    "lincity-ng-data": (heard, "lincity-ng-data"),
+    "heroes-sound-effects": (debian, "heroes-sound-effects"),
+    "sonic-pi-samples": (debian, "sonic-pi-samples"),
+    "hydrogen-data": (heard, "hydrogen-data"),
+    "sound-icons": (debian, "sound-icons"),
+    "openttd-opensfx": (opensfx, "openttd-opensfx"),
+    "fluid-soundfont-gm": (notes, "fluid-soundfont-gm"),
     "gcompris-qt-data": (gcompris, "gcompris-qt-data"),
     "fluent-emoji-3d": (npm, "@lobehub/fluent-emoji-3d@1.1.0"),
     "scikit-image": (wheel, "scikit-image"),

@@ -135,7 +135,7 @@ def sweethome(data: Path = DEFAULT_DATA, split: str | None = None) -> list[Shape
 
 
 def training_sounds(data: Path = DEFAULT_DATA) -> list[Clip]:
-    """Scratch, Wesnoth, freedesktop and LMMS, without the clips that the demo plays."""
+    """Sounds of games, programs and a soundfont, without the clips that the demo plays."""
     at = _files(data)
     return [
         Clip(

@@ -3,8 +3,8 @@
     python fetch.py && python train.py --out ../omnibind_plugin_starter/weights
 
 Encoders are frozen. What is learned is small: ridge regressions from pooled features to the rows
-of captions (pictures: emoji, clip art, game art, Scratch, drawn letters; sounds: Scratch, Wesnoth,
-freedesktop, LMMS; shapes: the training names of Sweet Home 3D). What binds these spaces is learned
+of captions (pictures: emoji, clip art, game art, Scratch, drawn letters; sounds: games, programs
+and instruments; shapes: the training names of Sweet Home 3D). What binds these spaces is learned
 without captions, by `omnibind bind`. Numbers were picked on training sources that were held out,
 never on Tux Paint. Features are kept in DATA/features: they take nearly all of the first run; a
 second one takes a minute.
