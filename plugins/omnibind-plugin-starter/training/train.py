@@ -45,7 +45,7 @@ from wordnet import nouns
 from omnibind.media import audio, image, points
 from omnibind.specs import EncoderSpec
 
-PENALTY = {"pictures": 3.0, "shapes": 1.0, "sounds": 10.0}
+PENALTY = {"pictures": 3.0, "shapes": 1.0, "sounds": 3.0}
 TRUST = {"pictures": 2.0, "shapes": 2.0, "sounds": 0.5}
 """In the classes, by what is classified; see docs/numbers.md for how these were chosen."""
 WEIGHT = {"glyphs": 10.0}
