@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Literal, cast
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from omnibind.errors import PluginError, WeightsError
 from omnibind.specs import EncoderSpec, Size, resolve
+from omnibind.weights.initial import initialised
 from omnibind.weights.meta import Weightless
 from omnibind.weights.placement import place
+from omnibind.weights.recorded import UnrecordableError
 from omnibind.weights.references import locate
 from omnibind.weights.state import LoadReport, State, read_state
 
@@ -44,7 +47,8 @@ def build_encoder(
         weights: `official` loads the card's references; `random` keeps a seeded initialisation
             and needs no file at any size.
         seed: of the random initialisation, together with the key.
-        device: where it is to be; published weights go there tensor by tensor.
+        device: where it is to be; weights go there, or are drawn there, tensor by tensor. Random
+            ones are the same for the same seed on the same kind of device.
         dtype: of its numbers. By default published weights keep their own on an accelerator
             (the wider one of a mixed file) and become float32 on a CPU; random ones stay as the
             builder made them.
@@ -56,8 +60,7 @@ def build_encoder(
         PluginError: the card names no callable that makes an `nn.Module`.
     """
     if size == "tiny" or weights == "random":
-        module = seeded(lambda: _make(spec, size, {}), spec.key, seed)
-        place(module, torch.device(device), dtype, products)
+        module = _random(spec, size, seed, torch.device(device), dtype, products)
     else:
         module = _with_weights(spec, torch.device(device), dtype, products)
     return module.eval().requires_grad_(False)
@@ -94,9 +97,18 @@ def skeleton(spec: EncoderSpec, *, size: Size = "full", weights: Weights = "offi
     return seeded(bare, spec.key, 0).eval().requires_grad_(False)
 
 
-def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
-    """Runs a constructor with a random state of its own: same name and seed, same weights."""
-    with SEEDING, torch.random.fork_rng(devices=[]):
+def seeded(
+    make: Callable[[], nn.Module], name: str, seed: int, device: torch.device | None = None
+) -> nn.Module:
+    """Runs a constructor with a random state of its own: same name and seed, same weights.
+
+    Args:
+        make: the constructor.
+        name, seed: say what is drawn.
+        device: on which it draws too, besides the CPU.
+    """
+    others = [device] if device is not None and device.type == "cuda" else []
+    with SEEDING, torch.random.fork_rng(devices=others):
         torch.manual_seed(zlib.crc32(name.encode()) + seed)
         return make()
 
@@ -119,6 +131,30 @@ def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
             )
         merged.update(state)
     return merged
+
+
+def _random(
+    spec: EncoderSpec,
+    size: Size,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    products: torch.dtype | None,
+) -> nn.Module:
+    """Random weights; they are made on the host as a whole only where a constructor needs that."""
+
+    def make() -> nn.Module:
+        return _make(spec, size, {})
+
+    as_made = {dtype, products} <= {None, torch.float32} and device.type == "cpu"
+    if not as_made and device.type != "meta":
+        with suppress(UnrecordableError):
+            return seeded(
+                lambda: initialised(make, device, dtype, products), spec.key, seed, device
+            )
+    module = seeded(make, spec.key, seed)
+    place(module, device, dtype, products)
+    return module
 
 
 def _with_weights(
