@@ -48,9 +48,17 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 class Encoder(Protocol):
     """One network, one modality: what a plugin author writes (an `nn.Module`).
 
-    Optional methods: `collate(list of dicts) -> dict` where stacking will not do, and
-    `load_official(state) -> LoadReport`, which maps the published checkpoint's keys
-    (see `omnibind.weights.load_state`).
+    Optional methods:
+
+    * `collate(samples) -> dict`, where stacking will not do. Beside a `finish` it may be handed
+      tensors on the device.
+    * `finish(tensors) -> dict`: the rest of preprocessing, where it is the same arithmetic for all
+      items: mel spectrograms, the scale of pixels. It is handed a batch on the network's device
+      (accelerators) or one sample on the CPU, without an item axis (CPUs), so it counts axes from
+      the end. Always float32, never under autocast; what it is handed is shared, so it writes
+      into nothing. It may read the network's buffers.
+    * `load_official(state) -> LoadReport`, which maps the published checkpoint's keys
+      (see `omnibind.weights.load_state`).
     """
 
     def preprocess(self, media: Any) -> dict[str, Tensor]:
@@ -103,8 +111,8 @@ class EncoderSpec:
         weights: references (see `omnibind.weights`) whose tensors are merged and handed to
             `load_official`.
         assets: further files by name (vocabularies, label lists), resolved to paths.
-        sample: encoders of one modality with the same name here preprocess alike: the engine makes
-            one sample of an item for all of them. Empty: this one's own.
+        sample: encoders of one modality with the same name here preprocess and finish alike: the
+            engine makes one sample of an item for all of them. Empty: this one's own.
         long: whether the network has a setting `long` (see `Long`); rows depend on it.
         precision: `bfloat16` where rows of bfloat16 products have a cosine of at least 0.999 with
             those of float32 (`omnibind bench precision`); `float32` where they have not, and the

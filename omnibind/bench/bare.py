@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from omnibind.bench.setting import Cards, Networks
+from omnibind.engine.finishing import batch_of, finishes_early, sample_of
 from omnibind.specs import Encoder, Modality, resolve
 
 __all__ = ["Stages", "chunks", "forward", "loop"]
@@ -52,6 +52,7 @@ def loop(
         encoder key -> rows `[item, dim]` on the CPU, and the seconds of each stage.
     """
     load, stages = resolve(modality.load), Stages()
+    early = finishes_early([networks.device])
     encoders = {key: networks.get(card) for key, card in cards[modality.name].items()}
     rows: dict[str, list[Tensor]] = {key: [] for key in encoders}
     for chunk in chunks(sources, batch):
@@ -60,7 +61,7 @@ def loop(
         stages.decode += time.perf_counter() - began
         for key, encoder in encoders.items():
             began = time.perf_counter()
-            samples = [encoder.preprocess(one) for one in media]
+            samples = [sample_of(encoder, one, early=early) for one in media]
             done = time.perf_counter()
             rows[key].append(forward(encoder, samples, networks.device))
             stages.preprocess += done - began
@@ -69,11 +70,8 @@ def loop(
 
 
 def forward(encoder: Encoder, samples: Sequence[Sample], device: torch.device) -> Tensor:
-    """Rows of one batch, `[item, dim]`, on the CPU in float32."""
-    collate = cast(
-        "Callable[[list[Sample]], Mapping[str, Tensor]]", getattr(encoder, "collate", _stack)
-    )
-    batch = {name: tensor.to(device) for name, tensor in collate(list(samples)).items()}
+    """Rows of one batch, `[item, dim]`, on the CPU in float32; finished late but on a CPU."""
+    batch = batch_of(encoder, samples, device, early=finishes_early([device]))
     with torch.inference_mode():
         return encoder(batch).float().cpu()
 
@@ -81,7 +79,3 @@ def forward(encoder: Encoder, samples: Sequence[Sample], device: torch.device) -
 def chunks(sources: Sequence[Path | str], size: int) -> list[Sequence[Path | str]]:
     """Consecutive parts of at most `size` items."""
     return [sources[start : start + size] for start in range(0, len(sources), size)]
-
-
-def _stack(samples: list[Sample]) -> Sample:
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

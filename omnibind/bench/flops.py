@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from omnibind.bench.bare import Sample
 from omnibind.bench.setting import Cards, Networks
+from omnibind.engine.finishing import batch_of
 from omnibind.specs import Modality, resolve
 
 __all__ = ["per_item"]
@@ -31,14 +31,8 @@ def per_item(
     total = 0
     for card in every:
         encoder = networks.get(card)
-        sample = encoder.preprocess(media)
-        collate = getattr(encoder, "collate", _alone)
-        batch = {name: tensor.to(networks.device) for name, tensor in collate([sample]).items()}
+        batch = batch_of(encoder, [encoder.preprocess(media)], networks.device)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             encoder(batch)
         total += cast("Any", counter).get_total_flops()
     return float(total)
-
-
-def _alone(samples: list[Sample]) -> Sample:
-    return {name: tensor.unsqueeze(0) for name, tensor in samples[0].items()}

@@ -20,6 +20,7 @@ from torch import Tensor
 from omnibind.bench.bare import chunks, forward
 from omnibind.bench.setting import Networks, spaces_of
 from omnibind.embedder import Embedder
+from omnibind.engine.finishing import finishes_early, sample_of
 from omnibind.specs import EncoderSpec, Modality, resolve
 
 __all__ = ["Naive"]
@@ -65,7 +66,8 @@ class Naive:
 
     def _encode(self, card: Modality, spec: EncoderSpec, sources: Sequence[Path | str]) -> Tensor:
         encoder, load = self.networks.get(spec), resolve(card.load)
-        samples = [encoder.preprocess(load(source)) for source in sources]
+        early = finishes_early([self.networks.device])
+        samples = [sample_of(encoder, load(source), early=early) for source in sources]
         self.decoded += len(samples)
         self.forwards += 1
         return forward(encoder, samples, self.networks.device)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from omnibind.bench.media import Media
 from omnibind.engine import float8
+from omnibind.engine.finishing import finishes_early, sample_of
 from omnibind.engine.forward import run_batch
 from omnibind.engine.precision import Numbers, build
 from omnibind.errors import SetupError, UnknownNameError
 from omnibind.plugins import Registry
-from omnibind.specs import Encoder, EncoderSpec, Size, resolve
+from omnibind.specs import EncoderSpec, Size, resolve
 from omnibind.weights.build import Weights
 
 __all__ = ["APART", "LEAST", "Likeness", "encoders", "measure"]
@@ -128,7 +129,9 @@ def measure(
     seen: dict[Numbers, _Run] = {}
     for kind in wanted:
         module = build(spec, kind, size=size, weights=weights, device=where)
-        samples = samples or _samples(module, [load(source) for source in sources])
+        samples = samples or [
+            sample_of(module, load(source), early=finishes_early([where])) for source in sources
+        ]
         seen[kind] = _run(spec, module, samples, where, kind)
         del module
     for kind in numbers:
@@ -143,10 +146,6 @@ class _Run:
     nbytes: int
 
 
-def _samples(module: nn.Module, media: Sequence[object]) -> list[Sample]:
-    return [cast("Encoder", module).preprocess(one) for one in media]
-
-
 def _run(
     spec: EncoderSpec,
     module: nn.Module,
@@ -155,9 +154,12 @@ def _run(
     numbers: Numbers,
 ) -> _Run:
     """Items one by one; the first goes through once before, for kernels to be chosen."""
-    run_batch(spec, module, samples[:1], device, numbers)
+    run = partial(
+        run_batch, spec, module, device=device, numbers=numbers, early=finishes_early([device])
+    )
+    run(samples[:1])
     began = time.perf_counter()
-    rows = torch.cat([run_batch(spec, module, [one], device, numbers) for one in samples])
+    rows = torch.cat([run([one]) for one in samples])
     return _Run(
         rows=rows,
         seconds=time.perf_counter() - began,

@@ -35,7 +35,7 @@ class Setting:
         workers: threads that decode and preprocess; None leaves it to the engine.
     """
 
-    recipe: str
+    recipe: str = "starter"
     size: Size = "full"
     weights: Weights = "official"
     device: str = "auto"

@@ -8,24 +8,24 @@ import typer
 
 from omnibind import evaluation
 from omnibind.cli.benchmark import Data, load_benchmark
-from omnibind.cli.options import AsJson, Device, Loading, ModelSize, RecipeName, WeightsKind
+from omnibind.cli.options import AsJson, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_table
+from omnibind.cli.taking import taking
 
 app = typer.Typer()
 
 
 @app.command()
+@taking(loading=loading_asked)
 def ablate(
     data: Data,
-    recipe: RecipeName = "starter",
     metric: Annotated[str, typer.Option("--metric", help="R@1, R@5, R@10 or mAP.")] = "mAP",
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
+    *,
+    loading: Loading,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Leave out one slot at a time, and show what that loses."""
-    loading = Loading(recipe=recipe, size=size, weights=weights)
     model = loading.model(device)
     benchmark = load_benchmark(model, data, loading.name)
     found = evaluation.ablate(model.binder, benchmark.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,38 +14,36 @@ from omnibind.cli.bench_options import (
     Batches,
     Items,
     MediaFolder,
-    Memory,
     Modalities,
     OneRecipe,
     Out,
     Recipes,
     Runs,
-    Workers,
     made_media,
+    setting_asked,
     shown,
     written,
 )
-from omnibind.cli.options import AsJson, Device, Dtype, ModelSize, WeightsKind
+from omnibind.cli.options import AsJson, Device
 from omnibind.cli.printing import number, print_table, talk
+from omnibind.cli.taking import taking
 
 if TYPE_CHECKING:
     from omnibind.bench.ceiling import Ceiling
+    from omnibind.bench.setting import Setting
 
 __all__ = ["ceiling", "endurance", "engine", "overhead", "threads"]
 
 
+@taking(setting=setting_asked)
 def engine(
     recipes: Recipes = None,
     modalities: Modalities = None,
     items: Items = None,
     batches: Batches = None,
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    memory: Memory = "auto",
-    workers: Workers = None,
     media: MediaFolder = None,
+    *,
+    setting: Setting,
     naive: Annotated[
         bool, typer.Option("--naive", help="Measure the published code's way too.")
     ] = False,
@@ -55,24 +54,15 @@ def engine(
     """Time items from files to joint rows, beside what the device could do."""
     from omnibind.bench import ceiling as ceiling_bench
     from omnibind.bench import throughput
-    from omnibind.bench.setting import Setting, picked
+    from omnibind.bench.setting import picked
 
-    limit = ceiling_bench.measure(picked(device))
+    limit = ceiling_bench.measure(picked(setting.device))
     with made_media(modalities, items, media) as made:
         found = [
             figure
             for recipe, batch in product(recipes or ["starter"], batches or [32])
             for figure in throughput.measure(
-                Setting(
-                    recipe=recipe,
-                    size=size,
-                    weights=weights,
-                    device=device,
-                    dtype=dtype,
-                    batch=batch,
-                    memory=memory,
-                    workers=workers,
-                ),
+                replace(setting, recipe=recipe, batch=batch),
                 made,
                 limit,
                 naive=naive,
@@ -125,17 +115,15 @@ def engine(
     _print_stages([(one.modality, vars(one.stages)) for one in found])
 
 
+@taking(setting=setting_asked)
 def threads(
     recipe: OneRecipe = "starter",
     modalities: Modalities = None,
     items: Items = None,
     batch: Batch = 32,
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    device: Device = "auto",
-    memory: Memory = "auto",
-    workers: Workers = None,
     media: MediaFolder = None,
+    *,
+    setting: Setting,
     count: Annotated[int, typer.Option("--threads", min=1, help="That call side by side.")] = 32,
     bound: Annotated[
         bool, typer.Option("--bound", help="Joint rows; else what the engine gives.")
@@ -146,17 +134,8 @@ def threads(
 ) -> None:
     """Time single items from many threads, beside the same calls one at a time."""
     from omnibind.bench import threads as threads_bench
-    from omnibind.bench.setting import Setting
 
-    setting = Setting(
-        recipe=recipe,
-        size=size,
-        weights=weights,
-        device=device,
-        batch=batch,
-        memory=memory,
-        workers=workers,
-    )
+    setting = replace(setting, recipe=recipe, batch=batch)
     with made_media(modalities, items, media) as made:
         found = threads_bench.measure(setting, made, threads=count, runs=runs, bound=bound)
     if written({"figures": found}, out, as_json):
@@ -192,34 +171,23 @@ def threads(
     )
 
 
+@taking(setting=setting_asked)
 def overhead(
     recipe: OneRecipe = "starter",
     modalities: Modalities = None,
     items: Items = None,
     batch: Batch = 32,
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    device: Device = "auto",
-    memory: Memory = "auto",
-    workers: Workers = None,
     media: MediaFolder = None,
+    *,
+    setting: Setting,
     runs: Runs = 5,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the engine beside a bare loop of the same preprocessing and forwards."""
     from omnibind.bench import overhead as overhead_bench
-    from omnibind.bench.setting import Setting
 
-    setting = Setting(
-        recipe=recipe,
-        size=size,
-        weights=weights,
-        device=device,
-        batch=batch,
-        memory=memory,
-        workers=workers,
-    )
+    setting = replace(setting, recipe=recipe, batch=batch)
     with made_media(modalities, items, media) as made:
         found = overhead_bench.measure(setting, made, runs=runs)
     if written({"figures": found}, out, as_json):

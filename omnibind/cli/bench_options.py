@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from omnibind.cli.options import Device, Dtype, Memory, ModelSize, WeightsKind
 from omnibind.cli.printing import json_text, talk
 from omnibind.plugins import registry
 
 if TYPE_CHECKING:
     from omnibind.bench.media import Media
+    from omnibind.bench.setting import Setting
     from omnibind.bench.timing import Spread
 
 __all__ = [
@@ -22,14 +24,13 @@ __all__ = [
     "Batches",
     "Items",
     "MediaFolder",
-    "Memory",
     "Modalities",
     "OneRecipe",
     "Out",
     "Recipes",
     "Runs",
-    "Workers",
     "made_media",
+    "setting_asked",
     "shown",
     "written",
 ]
@@ -48,9 +49,6 @@ Batches = Annotated[
     typer.Option("--batch", min=1, help="Items an encoder sees at once; may be repeated."),
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Items an encoder sees at once.")]
-Memory = Annotated[
-    str, typer.Option("--memory", help="That weights may take on the device, such as 24GiB.")
-]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads that decode and preprocess.")
 ]
@@ -60,6 +58,22 @@ MediaFolder = Annotated[
 ]
 Runs = Annotated[int, typer.Option("--runs", min=1, help="Runs that are counted.")]
 Out = Annotated[Path | None, typer.Option("--out", help="A file for the JSON document as well.")]
+
+
+def setting_asked(
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    memory: Memory = "auto",
+    workers: Workers = None,
+) -> Setting:
+    """The options of commands that run recipes; these add the recipe and the batch."""
+    from omnibind.bench.setting import Setting
+
+    return Setting(
+        size=size, weights=weights, device=device, dtype=dtype, memory=memory, workers=workers
+    )
 
 
 @contextmanager

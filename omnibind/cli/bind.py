@@ -11,22 +11,13 @@ import typer
 from typer.core import TyperGroup
 
 from omnibind.cli.metering import metered
-from omnibind.cli.options import (
-    AsJson,
-    CommercialOnly,
-    Device,
-    Dtype,
-    Memory,
-    MetricsPort,
-    ModelSize,
-    Processes,
-    WeightsKind,
-    Without,
-)
+from omnibind.cli.options import AsJson, CommercialOnly, MetricsPort, Without, engine_asked
 from omnibind.cli.printing import print_json, print_table, progress, talk
+from omnibind.cli.taking import taking
 from omnibind.plugins import registry
 
 if TYPE_CHECKING:
+    from omnibind.engine import Engine
     from omnibind.training.add import Added
     from omnibind.training.adding import Change
     from omnibind.training.plan import Ran
@@ -69,6 +60,7 @@ Benchmarks = Annotated[
 
 
 @app.command(RECIPE)
+@taking(engine=engine_asked)
 def bind(
     recipe: Annotated[str, typer.Argument(help="A recipe; see `omnibind recipes`.")],
     pool: Pools,
@@ -120,19 +112,11 @@ def bind(
         int | None, typer.Option("--batch", min=2, help="Tuples a step, for heads and routers.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
-    cached: Annotated[
-        bool,
-        typer.Option("--cached", help="Use and keep rows in the cache of the other commands."),
-    ] = False,
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
     commercial_only: CommercialOnly = False,
     without: Without = None,
-    device: Device = "auto",
+    *,
+    engine: Engine,
     metrics_port: MetricsPort = None,
-    dtype: Dtype = "auto",
-    memory: Memory = "auto",
-    processes: Processes = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn a joint space from pools of unpaired items; it comes to lie in DIR/checkpoint.
@@ -140,7 +124,6 @@ def bind(
     Each stage resumes where it was stopped, and is skipped when it is done and nothing has changed.
     `omnibind bind add SPACE --to DIR` adds a space to it later.
     """
-    from omnibind.engine import shared_engine
     from omnibind.training.heads import HeadSettings
     from omnibind.training.plan import Settings, adjusted, make_plan
     from omnibind.training.routers import RouterSettings
@@ -158,15 +141,6 @@ def bind(
         "heads": adjusted(HeadSettings(), steps=steps, batch=batch, seed=seed, rate=rate),
         "routers": adjusted(routers, steps=router_steps, batch=batch, seed=seed),
     }
-    engine = shared_engine(
-        device=device,
-        size=size,
-        weights=weights,
-        dtype=dtype,
-        memory=memory,
-        processes=processes,
-        cached=cached,
-    )
     plan = make_plan(
         known.recipe(recipe),
         known,
@@ -207,40 +181,28 @@ def _state(ran: Ran) -> str:
 
 
 @app.command("add")
+@taking(engine=engine_asked)
 def add(
     space: Annotated[str, typer.Argument(help="A space; see `omnibind spaces`.")],
     to: Annotated[Path, typer.Option("--to", help="The folder of a binding, or a checkpoint.")],
     pool: MorePools = None,
     link: Links = None,
     evaluate: Benchmarks = None,
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    memory: Memory = "auto",
-    processes: Processes = False,
+    *,
+    engine: Engine,
     as_json: AsJson = False,
 ) -> None:
     """Add a space to a bound checkpoint; its old projectors stay byte for byte.
 
     Only the new space's heads and one row in each router are trained.
     """
-    from omnibind.engine import shared_engine
     from omnibind.training.adding import add_space
 
     done = add_space(
         space,
         to=to,
         known=registry(),
-        engine=shared_engine(
-            device=device,
-            size=size,
-            weights=weights,
-            dtype=dtype,
-            memory=memory,
-            processes=processes,
-            cached=False,
-        ),
+        engine=engine,
         progress=progress,
         talk=talk,
         pools=pool or (),

@@ -9,18 +9,9 @@ import typer
 from typer.core import TyperCommand
 
 from omnibind import search
-from omnibind.cli.options import (
-    AsJson,
-    CommercialOnly,
-    Device,
-    Loading,
-    LongMedia,
-    ModelSize,
-    RecipeName,
-    WeightsKind,
-    Without,
-)
+from omnibind.cli.options import AsJson, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_table, talk
+from omnibind.cli.taking import taking
 
 app = typer.Typer()
 
@@ -44,18 +35,15 @@ def spread(words: list[str], option: str) -> list[str]:
 
 
 @app.command(cls=ManyAfterWith)
+@taking(loading=loading_asked)
 def compare(
     a: Annotated[list[str], typer.Argument(help="Files or words.")],
     b: Annotated[
         list[str] | None,
         typer.Option("--with", help="Files or words on the other side; A itself if left out."),
     ] = None,
-    recipe: RecipeName = "starter",
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    long: LongMedia = "windows",
-    commercial_only: CommercialOnly = False,
-    without: Without = None,
+    *,
+    loading: Loading,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -63,14 +51,6 @@ def compare(
 
     An argument is a file where one is there, else words.
     """
-    loading = Loading(
-        recipe=recipe,
-        size=size,
-        weights=weights,
-        long=long,
-        commercial_only=commercial_only,
-        without=tuple(without or ()),
-    )
     found = search.compare(loading.model(device), a, b)
     for failed in found.failures:
         talk(f"failed: {failed.item}\n  {failed.stage}: {failed.reason}")

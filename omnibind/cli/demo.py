@@ -7,24 +7,16 @@ from typing import Annotated
 
 import typer
 
-from omnibind.cli.options import (
-    AsJson,
-    CommercialOnly,
-    Device,
-    Loading,
-    LongMedia,
-    ModelSize,
-    RecipeName,
-    WeightsKind,
-    Without,
-)
+from omnibind.cli.options import AsJson, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_rich, progress, talk
+from omnibind.cli.taking import taking
 from omnibind.demo import figures_table, run
 
 app = typer.Typer()
 
 
 @app.command()
+@taking(loading=loading_asked)
 def demo(
     media: Annotated[
         Path | None,
@@ -34,24 +26,12 @@ def demo(
         "demo.html"
     ),
     open_browser: Annotated[bool, typer.Option("--open", help="Show the page.")] = False,
-    recipe: RecipeName = "starter",
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    long: LongMedia = "windows",
-    commercial_only: CommercialOnly = False,
-    without: Without = None,
+    *,
+    loading: Loading,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Embed the example media, print what finds what, and write a page to look at."""
-    loading = Loading(
-        recipe=recipe,
-        size=size,
-        weights=weights,
-        long=long,
-        commercial_only=commercial_only,
-        without=tuple(without or ()),
-    )
     model = loading.model(device)
     with progress("embedding") as advance:
         result = run(

@@ -11,21 +11,16 @@ import typer
 from omnibind.cli.metering import metered
 from omnibind.cli.options import (
     AsJson,
-    CommercialOnly,
     Context,
     Device,
-    Dtype,
     Loading,
-    LongMedia,
     Memory,
     MetricsPort,
-    ModelSize,
     Processes,
-    RecipeName,
-    WeightsKind,
-    Without,
+    loading_asked,
 )
 from omnibind.cli.printing import print_json, progress, talk
+from omnibind.cli.taking import taking
 from omnibind.errors import SetupError
 from omnibind.plugins import registry
 from omnibind.search import Listing, Summary, embed_table, gather
@@ -35,6 +30,7 @@ SHOWN = 20
 
 
 @app.command()
+@taking(loading=loading_asked)
 def embed(
     context: Context,
     out: Annotated[Path, typer.Option("--out", help="The table: .parquet, .safetensors or .npz.")],
@@ -51,14 +47,9 @@ def embed(
     modality: Annotated[
         str | None, typer.Option("--modality", help="Read every path as this.")
     ] = None,
-    recipe: RecipeName = "starter",
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    long: LongMedia = "windows",
-    commercial_only: CommercialOnly = False,
-    without: Without = None,
+    *,
+    loading: Loading,
     device: Device = "auto",
-    dtype: Dtype = "auto",
     memory: Memory = "auto",
     processes: Processes = False,
     part_items: Annotated[
@@ -88,15 +79,6 @@ def embed(
         leave_out=out,
     )
     _say_what_was_found(listing)
-    loading = Loading(
-        recipe=recipe,
-        size=size,
-        weights=weights,
-        long=long,
-        dtype=dtype,
-        commercial_only=commercial_only,
-        without=tuple(without or ()),
-    )
     model = loading.model(device, memory=memory, processes=processes)
     try:
         with (

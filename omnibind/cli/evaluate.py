@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from omnibind.cli.benchmark import Data, load_benchmark
-from omnibind.cli.options import AsJson, Device, Loading, ModelSize, RecipeName, WeightsKind
+from omnibind.cli.options import AsJson, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, talk
+from omnibind.cli.taking import taking
 
 app = typer.Typer()
 
 
 @app.command()
+@taking(loading=loading_asked)
 def evaluate(
     data: Data,
-    recipe: RecipeName = "starter",
     prompt: Annotated[
         list[str] | None,
         typer.Option("--prompt", help="Classify too, by e.g. 'a photo of {}'; may be repeated."),
@@ -26,13 +27,12 @@ def evaluate(
         Path | None, typer.Option("--out", help="A folder for JSON, Markdown and pictures.")
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=10, help="Of the bootstrap.")] = 2000,
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
+    *,
+    loading: Loading,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure retrieval in every direction, and every member space beside it."""
-    loading = Loading(recipe=recipe, size=size, weights=weights)
     model = loading.model(device)
     benchmark = load_benchmark(model, data, loading.name)
     found = benchmark.evaluate(model, prompt or (), resamples=resamples)

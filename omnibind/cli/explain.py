@@ -8,43 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from omnibind import evaluation
-from omnibind.cli.options import (
-    AsJson,
-    CommercialOnly,
-    Device,
-    Loading,
-    ModelSize,
-    RecipeName,
-    WeightsKind,
-    Without,
-)
+from omnibind.cli.options import AsJson, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_table, talk
+from omnibind.cli.taking import taking
 
 app = typer.Typer()
 
 
 @app.command()
+@taking(loading=loading_asked)
 def explain(
     items: Annotated[list[str], typer.Argument(help="Files or words.")],
     modality: Annotated[
         str | None, typer.Option("--modality", help="Read every item as this.")
     ] = None,
-    recipe: RecipeName = "starter",
-    size: ModelSize = "full",
-    weights: WeightsKind = "official",
-    commercial_only: CommercialOnly = False,
-    without: Without = None,
+    *,
+    loading: Loading,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show which slots made an item's joint row, and by what weight."""
-    loading = Loading(
-        recipe=recipe,
-        size=size,
-        weights=weights,
-        commercial_only=commercial_only,
-        without=tuple(without or ()),
-    )
     given: list[Any] = [Path(item) if Path(item).is_file() else item for item in items]
     found = evaluation.explain(loading.model(device), given, modality)
     for name in dict.fromkeys(name for one in found for name in one.degraded):

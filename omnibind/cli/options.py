@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from typer import Context
 
     from omnibind.embedder import Embedder
+    from omnibind.engine import Engine
 else:
     Context = typer.Context.__base__  # what Typer passes in fact
 
 __all__ = [
     "NO_OTHER_HELP",
     "AsJson",
+    "Cached",
     "CommercialOnly",
     "Context",
     "Device",
@@ -33,6 +35,8 @@ __all__ = [
     "RecipeName",
     "WeightsKind",
     "Without",
+    "engine_asked",
+    "loading_asked",
 ]
 
 
@@ -82,6 +86,9 @@ MetricsPort = Annotated[
 Processes = Annotated[
     bool,
     typer.Option("--processes", help="Read items in processes: one that crashes is a bad item."),
+]
+Cached = Annotated[
+    bool, typer.Option("--cached", help="Use and keep rows in the cache of the other commands.")
 ]
 CommercialOnly = Annotated[
     bool, typer.Option("--commercial-only", help="Only spaces whose licence permits it.")
@@ -137,3 +144,47 @@ class Loading:
         """Reads them back; what a table does not say has its default."""
         values: dict[str, Any] = {**facts, "without": tuple(facts.get("without", ()))}
         return cls(**values)
+
+
+def loading_asked(
+    recipe: RecipeName = "starter",
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    long: LongMedia = "windows",
+    dtype: Dtype = "auto",
+    commercial_only: CommercialOnly = False,
+    without: Without = None,
+) -> Loading:
+    """The options of commands that load a model."""
+    return Loading(
+        recipe=recipe,
+        size=size,
+        weights=weights,
+        long=long,
+        dtype=dtype,
+        commercial_only=commercial_only,
+        without=tuple(without or ()),
+    )
+
+
+def engine_asked(
+    size: ModelSize = "full",
+    weights: WeightsKind = "official",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    memory: Memory = "auto",
+    processes: Processes = False,
+    cached: Cached = False,
+) -> Engine:
+    """The options of commands that bind spaces: an engine of their own."""
+    from omnibind.engine import shared_engine
+
+    return shared_engine(
+        device=device,
+        size=size,
+        weights=weights,
+        dtype=dtype,
+        memory=memory,
+        processes=processes,
+        cached=cached,
+    )

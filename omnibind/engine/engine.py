@@ -13,6 +13,8 @@ import torch
 
 from omnibind.engine.batching import Batcher, Limits, Priority
 from omnibind.engine.devices import claim, pick, refuse_fork, release
+from omnibind.engine.finishing import finishes_early
+from omnibind.engine.graphs import Graphs, recorder
 from omnibind.engine.items import Item
 from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
 from omnibind.engine.lane import Lane
@@ -27,6 +29,7 @@ from omnibind.engine.report.published import Publisher
 from omnibind.engine.report.stats import Recorder, Stats
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.workers import Workers
+from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Long, Size
 from omnibind.weights import cache_folder
 from omnibind.weights.build import Weights
@@ -65,11 +68,13 @@ class Engine:
         latency: seconds that an item of a small call waits for others to share its batch.
         spool: bytes of samples that a call may keep in host memory where its encoders do not fit
             on the devices together; beyond it, items are decoded once more for each group.
+        graphs: whether forwards of small encoders become CUDA graphs. Not measured yet, so it has
+            to be asked for (see `omnibind.engine.graphs`).
         cache: rows of content seen before; None keeps none.
 
     Raises:
-        SetupError: a device that is not there, is another engine's or cannot multiply `dtype`, or
-            `memory` that says nothing.
+        SetupError: a device that is not there, is another engine's or cannot multiply `dtype`,
+            `memory` that says nothing, or `graphs` without a GPU of CUDA.
     """
 
     def __init__(
@@ -87,9 +92,12 @@ class Engine:
         batch_size: int = 32,
         latency: float = 0.005,
         spool: int = 4 << 30,
+        graphs: bool = False,
         cache: RowCache | None = None,
     ) -> None:
         self.devices = pick(device)
+        if graphs:
+            _refuse_graphs(self.devices)
         numbers = resolved(dtype, self.devices)
         claim(self, self.devices)
         self.networks = Networks(size, weights, seed, long, numbers)
@@ -100,13 +108,16 @@ class Engine:
         self._stats = Recorder()
         nbytes = BATCH_BYTES if self.device.type == "cpu" else BATCH_BYTES_APART
         self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
-        self._lanes = self._made_lanes(memory)
+        early = finishes_early(self.devices)
+        self._lanes = self._made_lanes(memory, early=early, graphs=graphs)
         self.processes = (
-            Processes(self.networks, cache, self._stats.replacement) if processes else None
+            Processes(self.networks, cache, self._stats.replacement, early=early)
+            if processes
+            else None
         )
         self._pool = Workers(self.workers, self.processes.close_own if self.processes else None)
         self._parts = Parts(
-            prepare=self.processes or Preparer(self.networks, cache),
+            prepare=self.processes or Preparer(self.networks, cache, early),
             workers=self._pool,
             batcher=self._batcher,
             stats=self._stats,
@@ -185,7 +196,7 @@ class Engine:
         self._end()
         release(self)
 
-    def _made_lanes(self, memory: str | int | None) -> list[Lane]:
+    def _made_lanes(self, memory: str | int | None, *, early: bool, graphs: bool) -> list[Lane]:
         lanes: list[Lane] = []
         for number, device in enumerate(self.devices):
             residency = Residency(
@@ -204,6 +215,8 @@ class Engine:
                     self._stats,
                     self.cache,
                     numbers=self.networks.numbers,
+                    graphs=partial(_graphs, device) if graphs and device.type == "cuda" else None,
+                    early=early,
                     threads=AT_ONCE,
                 )
             )
@@ -298,10 +311,21 @@ def shared_engine(
     )
 
 
-def _snapshot(recorder: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
-    return recorder.snapshot(
-        batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes)
-    )
+def _graphs(device: torch.device) -> Graphs:
+    return Graphs(recorder(device))
+
+
+def _refuse_graphs(devices: Sequence[torch.device]) -> None:
+    if not any(device.type == "cuda" for device in devices):
+        raise SetupError(
+            "graphs=True",
+            found=f"{', '.join(map(str, devices))}: none is a GPU of CUDA",
+            next_step="leave it out, or choose a GPU",
+        )
+
+
+def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
+    return stats.snapshot(batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes))
 
 
 def _end(publisher: Publisher, batcher: Batcher, workers: Workers, lanes: Sequence[Lane]) -> None:

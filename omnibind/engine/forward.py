@@ -1,4 +1,4 @@
-"""One batch through one encoder: collated, moved, encoded, checked."""
+"""One batch through one encoder: collated, moved, finished, encoded, checked."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.batching import Sample
+from omnibind.engine.finishing import batch_of
 from omnibind.engine.precision import Numbers, computing
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec
 
 __all__ = ["out_of_memory", "run_batch", "shapes_of"]
 
-Collate = Callable[[list[Sample]], Sample]
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -25,6 +25,9 @@ def run_batch(
     samples: Sequence[Sample],
     device: torch.device,
     numbers: Numbers = "float32",
+    *,
+    early: bool = False,
+    forward: Callable[[Sample], Tensor] | None = None,
 ) -> Tensor:
     """Encodes samples; rows `[item, dim]` come back on the CPU in float32.
 
@@ -34,15 +37,16 @@ def run_batch(
         samples: of one batch.
         device: where the module is.
         numbers: what it computes in.
+        early: the samples have been finished (see `omnibind.engine.finishing`).
+        forward: how the module is run on a batch; it is called by default.
 
     Raises:
         PluginError: rows of another shape than the card says, or an encoder that has moved.
     """
     encoder = cast("Encoder", module)
-    collate = cast("Collate", getattr(encoder, "collate", _stacked))
-    batch = {name: _moved(tensor, device) for name, tensor in collate(list(samples)).items()}
+    batch = batch_of(encoder, samples, device, early=early)
     with torch.inference_mode(), computing(numbers, device):
-        rows = encoder(batch)
+        rows = (forward or encoder)(batch)
     _refuse_moved(spec, module, rows, device)
     if rows.shape != (len(samples), spec.dim):
         raise PluginError(
@@ -65,12 +69,6 @@ def shapes_of(sample: Sample) -> str:
     return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in sample.items())
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda" and tensor.is_cpu:
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 def _refuse_moved(spec: EncoderSpec, module: nn.Module, rows: Tensor, device: torch.device) -> None:
     first = next(module.parameters(), rows)
     for what, tensor in (("rows", rows), ("parameters", first)):
@@ -80,7 +78,3 @@ def _refuse_moved(spec: EncoderSpec, module: nn.Module, rows: Tensor, device: to
                 found=f"{what} on {tensor.device}: it moves itself",
                 next_step="leave devices to the engine: no .to(), .cuda() or .cpu() in the plugin",
             )
-
-
-def _stacked(samples: list[Sample]) -> Sample:
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine.batching import Batch, Batcher, Request
+from omnibind.engine.batching import Batch, Batcher, Request, Sample
 from omnibind.engine.forward import out_of_memory, run_batch
+from omnibind.engine.graphs import Graphs, small
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.precision import Numbers
 from omnibind.engine.report.stats import LaneStats, Recorder
@@ -32,6 +34,8 @@ class Lane:
         stats: what is done is counted there.
         cache: rows go there; None keeps none.
         numbers: what an encoder computes in.
+        graphs: makes a thread's CUDA graphs; None has none.
+        early: whether samples come finished (see `omnibind.engine.finishing`).
         threads: batches under way at once. On an accelerator a second one is collated and moved
             while the first computes, each on a stream of its own; on a CPU they share the
             processors.
@@ -46,11 +50,16 @@ class Lane:
         cache: RowCache | None,
         *,
         numbers: Callable[[EncoderSpec], Numbers],
+        graphs: Callable[[], Graphs] | None = None,
+        early: bool = False,
         threads: int = 1,
     ) -> None:
         self.name, self.residency = name, residency
-        self.device, self._numbers = residency.device, numbers
+        self.device, self._numbers, self._early = residency.device, numbers, early
         self._batcher, self._stats, self._cache = batcher, stats, cache
+        self._new_graphs, self._own = graphs, threading.local()
+        self._graphs: list[Graphs] = []
+        residency.on_leave = self._forget
         self._limits: dict[str, int] = {}
         self._placed: Collection[str] | None = None
         self._count = threads
@@ -107,11 +116,23 @@ class Lane:
             if self.device.type == "cpu":
                 use_processors(share_of_processors(self._count))
             with _stream(self.device):
+                self._begin()
                 while (batch := self._batcher.take(self)) is not None:
                     self._run(batch)
                     del batch  # and its samples, while this thread waits
         except BaseException as error:  # noqa: BLE001 - nobody may wait for a lane that is gone
             self._batcher.abort(error)
+
+    def _begin(self) -> None:
+        """Gives this thread graphs of its own, where there are any."""
+        if self._new_graphs:
+            self._own.graphs = self._new_graphs()
+            self._graphs.append(self._own.graphs)
+
+    def _forget(self, key: str) -> None:
+        """An encoder leaves the device; it is not under way."""
+        for graphs in tuple(self._graphs):
+            graphs.forget(key)
 
     def _run(self, batch: Batch) -> None:
         key, count = batch.spec.key, len(batch.requests)
@@ -152,16 +173,35 @@ class Lane:
     def _rows(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> Tensor:
         """Rows of a batch; one item that does not fit is tried again beside nothing else."""
         samples = [request.sample for request in requests]
-        numbers = self._numbers(spec)
+        run = partial(
+            run_batch,
+            spec,
+            module,
+            samples,
+            self.device,
+            self._numbers(spec),
+            early=self._early,
+            forward=self._forward(spec, module),
+        )
         try:
-            return run_batch(spec, module, samples, self.device, numbers)
+            return run()
         except Exception as error:
             if len(samples) > 1 or not out_of_memory(error) or not self.residency.make_room():
                 raise
-        return run_batch(spec, module, samples, self.device, numbers)
+        return run()
+
+    def _forward(self, spec: EncoderSpec, module: nn.Module) -> Callable[[Sample], Tensor]:
+        """How a held encoder is run: by a graph where it is small and lies still."""
+        graphs: Graphs | None = getattr(self._own, "graphs", None)
+        load = self.residency.settled(spec.key)
+        if graphs is None or load is None or not small(spec):
+            return module
+        return partial(graphs.rows, spec.key, load, module)
 
     def _smaller(self, key: str, count: int) -> int:
-        """Half of what did not fit; remembered."""
+        """Half of what did not fit; remembered. Graphs have memory of their own: they go."""
+        if self._new_graphs:
+            self._own.graphs.clear()
         half = max(1, count // 2)
         self._limits[key] = min(half, self.limit(key))
         self.residency.make_room()

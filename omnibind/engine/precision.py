@@ -3,8 +3,8 @@
 bfloat16: the weights of layers that multiply matrices are bfloat16, all others float32, and the
 forward runs under `torch.autocast`, which multiplies in bfloat16. Norms, sums of residuals where
 the network keeps them, everything before the first layer and rows stay float32. A network that
-computes matrix products of its own before that (a Fourier transform's mel bands) protects them by
-`with torch.autocast(x.device.type, enabled=False)`.
+computes matrix products of its own before that (a Fourier transform's mel bands) does so in
+`finish`, or protects them by `with torch.autocast(x.device.type, enabled=False)`.
 
 float8: as bfloat16, and large linear layers multiply in float8 (see `omnibind.engine.float8`).
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from omnibind.engine.batching import Sample
+from omnibind.engine.finishing import sample_of
 from omnibind.engine.items import Item
 from omnibind.engine.networks import Networks
 from omnibind.engine.rowcache import RowCache
@@ -44,12 +45,14 @@ class Preparer:
     """Decodes and preprocesses; any number of threads may call it.
 
     Attributes:
-        networks: have the encoders' `preprocess`.
+        networks: have the encoders' `preprocess` and `finish`.
         cache: of rows; None keeps none.
+        early: whether samples are finished here (see `omnibind.engine.finishing`).
     """
 
     networks: Networks
     cache: RowCache | None
+    early: bool = False
 
     def __call__(self, item: Item, specs: Sequence[EncoderSpec]) -> Prepared:
         """Prepares an item for some encoders of its modality.
@@ -75,7 +78,8 @@ class Preparer:
                         continue
                 name = spec.sample or spec.key
                 if name not in samples:
-                    samples[name] = self.networks.preparing(spec).preprocess(media)
+                    encoder = self.networks.preparing(spec)
+                    samples[name] = sample_of(encoder, media, early=self.early)
                 made.samples[spec.key] = samples[name]
         except SetupError:
             raise

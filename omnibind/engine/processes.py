@@ -36,12 +36,18 @@ class Processes:
         networks: laid out again in each process.
         cache: opened again in each process; None keeps none. One in memory is not seen by them.
         on_death: told of each process that died.
+        early: whether samples are finished in them (see `omnibind.engine.finishing`).
     """
 
     def __init__(
-        self, networks: Networks, cache: RowCache | None, on_death: Callable[[], None]
+        self,
+        networks: Networks,
+        cache: RowCache | None,
+        on_death: Callable[[], None],
+        *,
+        early: bool = False,
     ) -> None:
-        self._start = (networks, cache.path if cache else None, cache.limit if cache else 0)
+        self._start = (networks, cache.path if cache else None, cache.limit if cache else 0, early)
         self._on_death = on_death
         self._own = threading.local()
         self._guard = threading.Lock()
@@ -98,9 +104,9 @@ class Processes:
         return pool
 
 
-def _begin(networks: Networks, cache: Path | None, limit: int) -> None:
+def _begin(networks: Networks, cache: Path | None, limit: int, early: bool) -> None:
     global _preparer
-    _preparer = Preparer(networks, RowCache(cache, limit=limit) if cache else None)
+    _preparer = Preparer(networks, RowCache(cache, limit=limit) if cache else None, early)
 
 
 Packed = tuple[Prepared, bytes, dict[str, bytes]]

@@ -106,6 +106,9 @@ class SpaceContract:
     def test_preprocess_is_apart_from_the_network(self, space: SpaceSpec) -> None:
         self._hold(space, preprocessing.apart_from_the_network)
 
+    def test_finish_makes_the_same_of_a_sample_and_of_a_batch(self, space: SpaceSpec) -> None:
+        self._hold(space, preprocessing.finishes_anywhere)
+
     def test_it_builds_on_the_meta_device(self, space: SpaceSpec) -> None:
         self._hold(space, devices.builds_on_meta)
 

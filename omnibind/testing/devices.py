@@ -14,6 +14,7 @@ from typing import cast
 
 import torch
 
+from omnibind.engine.finishing import batch_of
 from omnibind.specs import Encoder, resolve
 from omnibind.testing.subject import Fault, Subject
 from omnibind.weights import build_encoder
@@ -44,11 +45,11 @@ def runs_on_another_device(subject: Subject) -> Iterator[Fault]:
     The other device is `meta`, which every machine has. A network that looks at the values of its
     tensors cannot be run there; for it the source alone is checked.
     """
-    batch = {k: v.to("meta") for k, v in subject.batch(subject.samples()).items()}
-    found = ""
+    samples, moved, found = subject.samples(), subject.another().to("meta"), ""
+    subject.batch(samples)
     try:
         with torch.inference_mode():
-            rows = cast("Encoder", subject.another().to("meta"))(batch)
+            rows = cast("Encoder", moved)(batch_of(moved, samples, "meta"))
         found = "" if rows.is_meta else f"rows on {rows.device}"
     except (RuntimeError, NotImplementedError) as error:
         if any(sign in str(error) for sign in STRAYED):
@@ -57,7 +58,8 @@ def runs_on_another_device(subject: Subject) -> Iterator[Fault]:
         yield subject.fault(
             "it runs on any device once the engine has moved it",
             found,
-            "register_buffer what forward needs; make new tensors with device=x.device of an input",
+            "register_buffer what forward and finish need; "
+            "make new tensors with device=x.device of an input",
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks of `preprocess`: threads, the CPU, and an item that stays as it was."""
+"""Checks of `preprocess` and `finish`: threads, the CPU, what they are handed stays as it was."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from omnibind.engine.finishing import sample_of
 from omnibind.media.audio import Audio
 from omnibind.plugins import registry
 from omnibind.specs import resolve
-from omnibind.testing.subject import Fault, Subject, preprocess, same
+from omnibind.testing.subject import Fault, Sample, Subject, preprocess, same
 
-__all__ = ["apart_from_the_network", "leaves_the_item_alone", "makes_cpu_tensors", "thread_safe"]
+__all__ = [
+    "apart_from_the_network",
+    "finishes_anywhere",
+    "leaves_the_item_alone",
+    "makes_cpu_tensors",
+    "thread_safe",
+]
 
 THREADS = 8
 
@@ -92,9 +99,44 @@ def apart_from_the_network(subject: Subject) -> Iterator[Fault]:
             yield subject.fault(
                 "preprocess does not touch the network's tensors, which may be on a GPU",
                 found,
-                "keep what preprocess needs as a plain attribute, or do this step in forward",
+                "keep what preprocess needs as a plain attribute, or do this step in finish",
             )
             return
+
+
+def finishes_anywhere(subject: Subject) -> Iterator[Fault]:
+    """`finish` makes the same of each sample alone and of their batch, and writes into neither."""
+    if not hasattr(subject.encoder, "finish"):
+        return
+    samples = subject.samples()
+    kept = [{name: tensor.clone() for name, tensor in sample.items()} for sample in samples]
+    early = [sample_of(subject.encoder, item, early=True) for item in subject.media]
+    one_by_one, together = subject.batch(early, early=True), subject.batch(samples)
+    cast("Any", subject.encoder).finish(samples[0])
+    if not all(map(same, samples, kept)):
+        yield subject.fault(
+            "finish leaves the tensors that it is handed as they were",
+            "a sample is another one afterwards, which other encoders read too",
+            "no in-place operations on them: `x = x / 255`, not `x /= 255`",
+        )
+    if not _near(one_by_one, together, subject.atol):
+        yield subject.fault(
+            "finish makes the same of a sample and of a batch",
+            f"{_shapes(one_by_one)} item by item, {_shapes(together)} in a batch, or other numbers",
+            "count axes from the end (x.shape[-1], dim=-3); no statistics over the batch",
+        )
+
+
+def _near(left: Sample, right: Sample, atol: float) -> bool:
+    """The same tensors but for rounding, which goes with the largest number."""
+    if _shapes(left) != _shapes(right):
+        return False
+    pairs = [(left[name].double(), right[name].double()) for name in left if left[name].numel()]
+    return all((a - b).abs().max() <= atol * (1 + b.abs().max()) for a, b in pairs)
+
+
+def _shapes(made: Sample) -> str:
+    return ", ".join(f"{name} {list(t.shape)} {t.dtype}" for name, t in sorted(made.items()))
 
 
 class _Watched(Audio):

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from omnibind.engine.finishing import batch_of, collated
 from omnibind.errors import OmnibindError
 from omnibind.specs import Encoder, EncoderSpec, Size
 from omnibind.weights import build_encoder, lay_out
@@ -86,21 +87,21 @@ class Subject:
         """Every item, preprocessed."""
         return [preprocess(self.encoder, item) for item in self.media]
 
-    def batch(self, samples: Sequence[Sample]) -> Sample:
-        """What `forward` receives.
+    def batch(self, samples: Sequence[Sample], *, early: bool = False) -> Sample:
+        """What `forward` receives; `early` says that the samples are finished.
 
         Raises:
             Fault: the samples do not stack, and there is no `collate`.
         """
-        collate = cast("Callable[[list[Sample]], Sample]", getattr(self.encoder, "collate", _stack))
         try:
-            return collate(list(samples))
+            collated(self.encoder, samples)
         except RuntimeError as error:
             raise self.fault(
                 "items of different length in one batch",
                 f"{type(error).__name__}: {error}",
                 "make tensors of one size in preprocess, or pad in collate(samples) with a mask",
             ) from error
+        return batch_of(self.encoder, samples, early=early)
 
     def rows(self, samples: Sequence[Sample]) -> Tensor:
         """Rows as `forward` gives them."""
@@ -121,7 +122,3 @@ def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
     return left.keys() == right.keys() and all(
         left[key].dtype == right[key].dtype and torch.equal(left[key], right[key]) for key in left
     )
-
-
-def _stack(samples: list[Sample]) -> Sample:
-    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from omnibind.engine import Engine, Item, recognise
+from omnibind.engine.finishing import sample_of
 from omnibind.engine.job import Encoded
 from omnibind.engine.memory.budget import bytes_of
 from omnibind.engine.placement import place
@@ -114,7 +115,7 @@ def test_encoders_are_placed_where_they_fit() -> None:
     assert sorted(map(sorted, placed)) in ([["a", "c"], ["b", "c"]], [["a", "c"], ["b"]])
 
 
-def test_encoders_that_prepare_alike_are_given_the_same_sample() -> None:
+def test_encoders_that_prepare_and_finish_alike_are_given_the_same_sample() -> None:
     spaces = {space: KNOWN.spaces[space] for space in KNOWN.spaces}
     shared: dict[str, dict[str, EncoderSpec]] = {}
     for space in spaces.values():
@@ -128,7 +129,11 @@ def test_encoders_that_prepare_alike_are_given_the_same_sample() -> None:
         for specs in shared.values():
             modality = next(iter(specs.values())).modality
             media = resolve(KNOWN.modalities[modality].load)(given[modality])
-            samples = [engine.networks.preparing(spec).preprocess(media) for spec in specs.values()]
-            for other in samples[1:]:
-                assert other.keys() == samples[0].keys()
-                assert all(torch.equal(other[name], samples[0][name]) for name in other)
+            for early in (False, True):
+                first, *others = [
+                    sample_of(engine.networks.preparing(spec), media, early=early)
+                    for spec in specs.values()
+                ]
+                for other in others:
+                    assert other.keys() == first.keys()
+                    assert all(torch.equal(other[name], first[name]) for name in other)

@@ -127,6 +127,16 @@ class ReadsItsWeights(Good):
         return {**super().preprocess(media), "scale": self.table.weight.abs().max()}
 
 
+class FinishesInPlace(Good):
+    def finish(self, batch):
+        return {"ids": batch["ids"].clamp_(max=100)}
+
+
+class LooksAtTheBatch(Good):
+    def finish(self, batch):
+        return {"ids": (batch["ids"] + batch["ids"].sum()) % 256}
+
+
 class LooksAtItsWeights(Good):
     def __init__(self, size, assets):
         super().__init__(size, assets)
@@ -276,6 +286,7 @@ TENSORS = "preprocess_makes_cpu_tensors"
 THREADS = "preprocess_is_thread_safe"
 ITEM = "preprocess_leaves_the_item_alone"
 APART = "preprocess_is_apart_from_the_network"
+FINISH = "finish_makes_the_same_of_a_sample_and_of_a_batch"
 META = "it_builds_on_the_meta_device"
 HALF = "it_runs_in_half_precision"
 MOVES = "it_runs_on_any_device"
@@ -301,6 +312,8 @@ BROKEN: dict[type, dict[str, str]] = {
     WithGradient: {TENSORS: "cpu tensor, with gradients"},
     KeepsOnSelf: {THREADS: "keep nothing on self"},
     ReadsItsWeights: {APART: "plain attribute"},
+    FinishesInPlace: {FINISH: "no in-place operations"},
+    LooksAtTheBatch: {FINISH: "axes from the end", BATCH: ""},
     LooksAtItsWeights: {META: r"no \.item\(\)", COUNT: ""},
     AlwaysReal: {META: "real memory for scale", COUNT: "write params=2_108"},
     LeftBehind: {MOVES: "register_buffer"},

@@ -5,6 +5,7 @@ Run so far: all of it on a CPU, where a copy is a clone. The lines for CUDA have
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,11 @@ from torch import Tensor
 from omnibind.engine.memory.budget import host_has_room
 from omnibind.weights.placement import Ranges, file_pages, give_back
 
-__all__ = ["Copies", "Fetched", "Moved", "absent", "emptied"]
+__all__ = ["RECORDING", "Copies", "Fetched", "Moved", "absent", "emptied"]
+
+
+RECORDING = threading.Lock()
+"""Held while a thread records a CUDA graph: none may wait for the whole device then."""
 
 
 @dataclass
@@ -124,7 +129,8 @@ class Copies:
     def finish(self) -> None:
         """Waits until the device has done all that was asked of it."""
         if self.stream:
-            torch.cuda.synchronize(self.device)
+            with RECORDING:
+                torch.cuda.synchronize(self.device)
 
     def kept(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Host copies, pinned where the device is CUDA, which see to it that they are complete."""
@@ -150,7 +156,8 @@ def absent(tensor: Tensor, device: torch.device) -> Tensor:
 def emptied(device: torch.device) -> None:
     """Gives back the memory that torch keeps for later allocations."""
     if device.type != "cpu":
-        torch.accelerator.empty_cache()
+        with RECORDING:
+            torch.accelerator.empty_cache()
 
 
 @contextmanager

@@ -44,6 +44,7 @@ class Residency:
 
     Attributes:
         moved: what has been moved, by key. Where `loads` has changed, addresses have.
+        on_leave: told of each encoder that leaves the device, by key, before it does.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Residency:
         self.device, self.budget, self.build, self.size_of = device, budget, build, size_of
         apart = device.type != "cpu" if separate is None else separate
         self.copies = Copies(device, separate=apart)
+        self.on_leave: Callable[[str], None] | None = None
         self.moved: dict[str, Moved] = {}
         self._known: dict[str, Resident] = {}
         self._expected: list[str] = []
@@ -117,6 +119,15 @@ class Residency:
                 self._known[key].released = True
             self._changed.notify_all()
 
+    def settled(self, key: str) -> int | None:
+        """Of an encoder that is held: a number that changes whenever its tensors have moved.
+
+        None where they move in every forward, layer by layer.
+        """
+        with self._changed:
+            one = self._known[key]
+            return None if one.streams else one.moved.loads
+
     @property
     def resident(self) -> tuple[str, ...]:
         """Keys of the encoders that are on the device."""
@@ -159,10 +170,14 @@ class Residency:
     def _resident(self, spec: EncoderSpec) -> Resident:
         if spec.key not in self._known:
             size = 0 if self.budget is None else self.size_of(spec)
-            made = Resident(spec, size, self.budget, self.build, self.copies)
+            made = Resident(spec, size, self.budget, self.build, self.copies, self._left)
             with self._changed:
                 self.moved[spec.key] = self._known.setdefault(spec.key, made).moved
         return self._known[spec.key]
+
+    def _left(self, key: str) -> None:
+        if self.on_leave:
+            self.on_leave(key)
 
     def _holds(self) -> int:
         """How many encoders this thread holds."""

@@ -28,6 +28,7 @@ class Resident:
         budget: bytes it may take on the device; a larger one streams.
         build: gives the network on a device.
         copies: to the device.
+        on_leave: told, by its key, whenever it leaves the device.
 
     Attributes:
         module: the network; None where it is neither on the device nor kept on the host.
@@ -42,10 +43,16 @@ class Resident:
     """
 
     def __init__(
-        self, spec: EncoderSpec, size: int, budget: int | None, build: Build, copies: Copies
+        self,
+        spec: EncoderSpec,
+        size: int,
+        budget: int | None,
+        build: Build,
+        copies: Copies,
+        on_leave: Callable[[str], None],
     ) -> None:
         self.spec, self.size, self.budget = spec, size, budget
-        self.build, self.copies = build, copies
+        self.build, self.copies, self.on_leave = build, copies, on_leave
         self.module: nn.Module | None = None
         self.there = self.busy = self.released = False
         self.room = self.holders = self.used = 0
@@ -98,6 +105,8 @@ class Resident:
             raise AssertionError(f"{self.spec.key} is used and not there")
         if self._fetched:
             self.copies.arrived(self._fetched)
+        if self._streaming:
+            self._streaming.arrived()
         return self.module
 
     def leave(self) -> None:
@@ -106,6 +115,7 @@ class Resident:
         Where the host has no memory for that, the encoder is dropped.
         """
         self.copies.finish()
+        self.on_leave(self.spec.key)
         self.there, self.room, self._fetched = False, 0, None
         self.moved.evictions += 1
         if self._streaming:

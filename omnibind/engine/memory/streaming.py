@@ -53,6 +53,10 @@ class Streaming:
         self._staying: dict[int, Tensor] = {}
         self._begin()
 
+    def arrived(self) -> None:
+        """Lets the current stream read what stays on the device, `finish`'s tables among it."""
+        self.copies.arrived(self._stay)  # another thread, on another stream, may have begun it
+
     def close(self) -> None:
         """Leaves the module as it was: on the host, without hooks."""
         self.copies.finish()
@@ -112,7 +116,7 @@ class Streaming:
 
     def _pass(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         self._seen = []
-        self.copies.arrived(self._stay)  # another thread, on another stream, may have begun it
+        self.arrived()
         try:
             self._expect_next()
             rows = self._forward(*args, **options)

@@ -21,10 +21,14 @@ from omnibind_plugin_clap.sound import (
     FRAMES,
     RATE,
     SLACK,
+    LogMel,
+    Scale,
     filled,
     fused,
+    heard,
     log_mel,
     quantised,
+    steps,
 )
 
 __all__ = ["ClapAudio", "general", "music", "projection"]
@@ -36,8 +40,8 @@ DROPPED = {
     "*text_projection.*": "of the text encoder",
     "*_transform.*": "layers of the training loss; rows are taken before them",
     "*logit_scale_?": "temperature of the training loss",
-    "*.spectrogram_extractor.*": "Fourier transform as a convolution; preprocess computes it",
-    "*.logmel_extractor.*": "mel bands; preprocess computes them",
+    "*.spectrogram_extractor.*": "Fourier transform as a convolution; finish computes it",
+    "*.logmel_extractor.*": "mel bands; finish computes them",
     "*.tscam_conv.*": "classifier of the tower's own pre-training",
     "*audio_branch.head.*": "classifier of the tower's own pre-training",
     "*.attn_mask": "follows from the sizes",
@@ -74,18 +78,27 @@ class ClapAudio(nn.Module):
         self.tower = ClapAudioModel(config)
         self.projection = projection(config.hidden_size, config.projection_dim)
         self.fuses = config.enable_fusion
+        self.scale: Scale = "htk" if self.fuses else "slaney"
+        self.mel = LogMel(self.scale)
         self.long: Literal["windows", "official"] = "windows"
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
-        """Mono, 48 kHz, 16-bit steps, log-mel of every window."""
+        """Windows of 10 s, mono at 48 kHz, in 16-bit steps; `official`: a spectrogram."""
         if self.long == "official":
             return self.official(quantised(media.mono(RATE)))
-        cut = (filled(window) for window in windows(media.excerpts(RATE), CLIP, slack=SLACK))
-        return _sample([self.log_mel(quantised(window))[None] for window in cut])
+        cut = windows(media.excerpts(RATE), CLIP, slack=SLACK)
+        return _sample("steps", [filled(steps(window)) for window in cut])
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Log-mel of every window. The `official` way has it: there all of a sound enters it."""
+        made = dict(batch)
+        if "steps" in made:
+            made["mels"] = self.mel(heard(made.pop("steps")))[:, None]
+        return made
 
     def log_mel(self, sound: Tensor) -> Tensor:
         """`[time]` -> `[frame, 64]` in dB, on the mel scale this model was trained with."""
-        return log_mel(sound, "htk" if self.fuses else "slaney")
+        return log_mel(sound, self.scale)
 
     def official(self, sound: Tensor, starts: tuple[int, ...] | None = None) -> dict[str, Tensor]:
         """One window for a sound of any length.
@@ -96,14 +109,14 @@ class ClapAudio(nn.Module):
                 without; the middle by default.
         """
         if len(sound) <= CLIP:
-            return _sample([self._pictures(self.log_mel(filled(sound)))])
+            return _sample("mels", [self._pictures(self.log_mel(filled(sound)))])
         if not self.fuses:
             start = starts[0] if starts else (len(sound) - CLIP) // 2
-            return _sample([self.log_mel(sound[start : start + CLIP])[None]])
+            return _sample("mels", [self.log_mel(sound[start : start + CLIP])[None]])
         mel = self.log_mel(sound)
         if len(mel) == FRAMES:
-            return _sample([self._pictures(mel)])
-        return _sample([fused(mel, starts)], longer=True)
+            return _sample("mels", [self._pictures(mel)])
+        return _sample("mels", [fused(mel, starts)], longer=True)
 
     def _pictures(self, mel: Tensor) -> Tensor:
         return mel.expand(4 if self.fuses else 1, -1, -1)
@@ -143,8 +156,8 @@ def projection(width: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
 
 
-def _sample(windows: list[Tensor], *, longer: bool = False) -> dict[str, Tensor]:
-    return {"mels": torch.stack(windows), "longer": torch.full((len(windows),), longer)}
+def _sample(name: str, windows: list[Tensor], *, longer: bool = False) -> dict[str, Tensor]:
+    return {name: torch.stack(windows), "longer": torch.full((len(windows),), longer)}
 
 
 def _apart(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -37,7 +37,7 @@ def _space(
                 params=params,
                 flops_per_item=flops,
                 build=f"omnibind_plugin_evaclip.networks:{modality}_{name}",
-                sample=f"evaclip-{modality}",
+                sample={"image": "clip-picture-224", "text": "evaclip-text"}[modality],
                 weights=(weights,),
                 precision="bfloat16",
                 note=note,

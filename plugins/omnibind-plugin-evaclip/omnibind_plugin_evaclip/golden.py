@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from omnibind.engine.finishing import batch_of
 from omnibind.media import image as pictures
 from omnibind_plugin_evaclip.networks import MEAN, STD, EvaImage, EvaText, causal, trunk, words
 
@@ -61,11 +62,11 @@ def _pictures(
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     if "files" in given:
         files = [folder / file for file in given["files"]]
-        pixels = torch.stack([tower.preprocess(pictures.load(f))["pixels"] for f in files])
-        seen = (pixels.permute(0, 2, 3, 1) * std + mean) * 255
+        batch = batch_of(tower, [tower.preprocess(pictures.load(file)) for file in files])
+        seen = (batch["pixels"].permute(0, 2, 3, 1) * std + mean) * 255
         named = zip(files, seen.round().to(torch.uint8), strict=True)
         squares = {f"pixels_u8.{file.stem}": square for file, square in named}
-        return {**squares, "photo_embedding": tower({"pixels": pixels})}
+        return {**squares, "photo_embedding": tower(batch)}
     pixels = ((inputs[given["tensor"]] / 255 - mean) / std).permute(0, 3, 1, 2)
     states: list[Tensor] = []
     for block in tower.trunk.blocks:

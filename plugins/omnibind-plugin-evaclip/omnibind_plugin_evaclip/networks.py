@@ -19,9 +19,8 @@ from timm.layers import RmsNorm
 from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
-from torchvision.transforms import functional as transforms
 
-from omnibind.media.image import shrunk
+from omnibind.media.pixels import levels, middle, standardised
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 
@@ -33,8 +32,6 @@ CONTEXT = 77
 """Tokens a text tower reads, start and end among them."""
 LONGEST = 20_000
 """Characters of a text that are read: 77 tokens have ended long before."""
-SLIMMEST = 32
-"""Of pictures more than so many times longer than wide, the middle is taken before they grow."""
 
 GIANT = {
     "embed_dim": 5120,
@@ -66,7 +63,7 @@ class EvaImage(nn.Module):
     """The picture tower.
 
     Shape:
-        `pixels` `[item, 3, height, width]` -> `[item, dim]`, unit rows.
+        `pixels` `[item, 3, height, width]`, standardised -> `[item, dim]`, unit rows.
     Source:
         arXiv:2303.15389, arXiv:2402.04252; the network is timm's `Eva`.
     """
@@ -76,13 +73,12 @@ class EvaImage(nn.Module):
         self.trunk, self.side = trunk, side
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
-        """The shorter edge to 224 pixels (bicubic), the middle square, CLIP's mean and spread."""
-        if max(media.size) > SLIMMEST * min(media.size):
-            room = SLIMMEST * min(media.size)
-            media = transforms.center_crop(media, [min(media.height, room), min(media.width, room)])
-        middle = transforms.center_crop(shrunk(media, self.side), [self.side, self.side])
-        square = transforms.to_tensor(middle)
-        return {"pixels": transforms.normalize(square, MEAN, STD)}
+        """The shorter edge to 224 pixels (bicubic), the middle square."""
+        return {"pixels": levels(middle(media, self.side))}
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """CLIP's mean and spread."""
+        return {"pixels": standardised(batch["pixels"], MEAN, STD)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows, float32."""

@@ -15,6 +15,7 @@ from omnibind_plugin_evaclip.networks import CONTEXT, words
 from PIL import Image
 from torch import Tensor, nn
 
+from omnibind.engine.finishing import batch_of
 from omnibind.media import image as pictures
 from omnibind.specs import SpaceSpec, resolve
 from omnibind.testing import SpaceContract
@@ -144,10 +145,10 @@ def test_the_full_size_runs_on_a_cpu(name, modality, record_property):
         pytest.skip(f"{4.4e-9 * card.params:.0f} GB of free memory are needed")
     encoder = build_encoder(card, weights="random")
     item = {"image": pictures.load(Image.new("RGB", (320, 240), "red")), "text": "a red wall"}
-    sample = encoder.preprocess(item[modality])
+    batch = batch_of(encoder, [encoder.preprocess(item[modality])])
     started = time.monotonic()
     with torch.inference_mode():
-        row = encoder({key: tensor[None] for key, tensor in sample.items()})
+        row = encoder(batch)
     record_property("seconds", time.monotonic() - started)
     assert row.shape == (1, SPACES[name].dim)
     assert torch.isfinite(row).all()

@@ -34,6 +34,7 @@ def _encoder(modality: str, build: str, *, params: int, flops: float, note: str)
         flops_per_item=flops,
         build=f"omnibind_plugin_imagebind.{build}",
         weights=(WEIGHTS,),
+        sample="clip-picture-224" if modality == "image" else "",
         long=modality == "audio",
         precision="bfloat16" if modality in MEASURED else "float32",
         note=f"{note} {FILE}".strip(),

@@ -17,9 +17,10 @@ from omnibind.weights import LoadReport
 from omnibind_plugin_imagebind.sound import (
     CLIP,
     SLACK,
+    Spectrogram,
+    filled,
     official_clips,
     resampled,
-    spectrogram,
 )
 from omnibind_plugin_imagebind.trunk import Patches, Trunk, load_trunk
 
@@ -47,17 +48,24 @@ class ImageBindAudio(nn.Module):
         super().__init__()
         stem = Patches(width, stride=10)
         self.trunk = Trunk(stem, tokens=TOKENS, width=width, layers=layers, heads=heads, dim=dim)
+        self.spectrogram = Spectrogram()
         self.long: Literal["windows", "official"] = "windows"
         self.step: Literal[2, 3] = 3
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
-        """Spectrograms of every window."""
+        """Windows of 2 s at 16 kHz, and how many frames of each are filled."""
         both = resampled(media)
         if self.long == "official":
             clips = official_clips(both.flatten(1), self.step)
         else:
             clips = windows(both[1], CLIP, slack=SLACK)
-        return {"windows": torch.stack([spectrogram(clip) for clip in clips])}
+        sounds, frames = zip(*map(filled, clips), strict=True)
+        return {"sounds": torch.stack(sounds), "frames": torch.tensor(frames)}
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Spectrograms of every window."""
+        made = dict(batch)
+        return {"windows": self.spectrogram(made.pop("sounds"), made.pop("frames")), **made}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The windows of all items one after another, and how many each has."""

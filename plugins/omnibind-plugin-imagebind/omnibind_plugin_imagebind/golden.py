@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import functional as pictures
 
+from omnibind.engine.finishing import batch_of
 from omnibind.media import audio, image
+from omnibind.media.pixels import middle
 from omnibind_plugin_imagebind.audio import ImageBindAudio
-from omnibind_plugin_imagebind.image import MEAN, STD, ImageBindImage, square
+from omnibind_plugin_imagebind.image import MEAN, SIDE, STD, ImageBindImage
 from omnibind_plugin_imagebind.sensors import ImageBindDepth, ImageBindMovement, ImageBindThermal
 from omnibind_plugin_imagebind.text import ImageBindText, tokenizer
 
@@ -74,8 +76,8 @@ def _image(encoder: nn.Module, name: str, ready: Tensor | None, files: list[Path
         return encoder({"pixels": pictures.normalize(levels, MEAN, STD)})
     photos = [image.load(file) for file in files]
     if name.startswith("pixels"):
-        return torch.from_numpy(np.array(square(photos[0])))
-    return encoder({"pixels": torch.stack([encoder.preprocess(p)["pixels"] for p in photos])})
+        return torch.from_numpy(np.array(middle(photos[0], SIDE)))
+    return encoder(batch_of(encoder, [encoder.preprocess(photo) for photo in photos]))
 
 
 def _text(encoder: nn.Module, name: str, texts: list[str]) -> Tensor:
@@ -89,7 +91,7 @@ def _text(encoder: nn.Module, name: str, texts: list[str]) -> Tensor:
 def _audio(encoder: nn.Module, name: str, ready: Tensor | None, file: Path, halves: bool) -> Tensor:
     if ready is None:
         encoder.long, encoder.step = "official", 2 if halves else 3
-        batch = encoder.collate([encoder.preprocess(audio.load(file))])
+        batch = batch_of(encoder, [encoder.preprocess(audio.load(file))])
     else:
         batch = encoder.collate([{"windows": clips} for clips in ready])
     if name.startswith("fbank"):

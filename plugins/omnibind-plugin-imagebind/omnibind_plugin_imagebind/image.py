@@ -10,19 +10,17 @@ from open_clip.transformer import LayerNorm, VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, normalize
-from torchvision.transforms import functional as pictures
 
-from omnibind.media.image import shrunk
+from omnibind.media.pixels import levels, middle, standardised
 from omnibind.specs import Size
 from omnibind.weights import LoadReport
 from omnibind_plugin_imagebind.published import OPEN_CLIP_BLOCKS, load
 
-__all__ = ["ImageBindImage", "build", "square"]
+__all__ = ["SIDE", "ImageBindImage", "build"]
 
 SIDE, PATCH = 224, 14
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-LONGEST = 32
 RENAMED = {
     r"preprocessors\.cls_token": "tower.class_embedding",
     r"preprocessors\.pos_embedding_helper\.pos_embed": "tower.positional_embedding",
@@ -58,9 +56,12 @@ class ImageBindImage(nn.Module):
         self.tower.conv1 = TwoFrames(width)
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
-        """The middle square at 224 x 224 pixels, in standard deviations from the mean colour."""
-        levels = pictures.to_tensor(square(media))
-        return {"pixels": pictures.normalize(levels, MEAN, STD)}
+        """The middle square at 224 x 224 pixels."""
+        return {"pixels": levels(middle(media, SIDE))}
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """In standard deviations from the mean colour."""
+        return {"pixels": standardised(batch["pixels"], MEAN, STD)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
@@ -86,22 +87,6 @@ class TwoFrames(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """The same as `frames` of the picture twice."""
         return conv2d(pixels, self.frames.weight.sum(2), stride=PATCH)
-
-
-def square(picture: Image.Image) -> Image.Image:
-    """The shorter side at 224 pixels (bicubic), then the middle 224 of the longer one."""
-    return pictures.center_crop(shrunk(_unbent(picture), SIDE), [SIDE])
-
-
-def _unbent(picture: Image.Image) -> Image.Image:
-    """The middle of a picture more than 32 times as long as wide, which would not fit memory once
-    its shorter side is 224 pixels; others as they are. Ours.
-    """
-    short = min(picture.size)
-    if max(picture.size) <= LONGEST * short:
-        return picture
-    width, height = (min(side, LONGEST * short) for side in picture.size)
-    return pictures.center_crop(picture, [height, width])
 
 
 def _fitted(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from fractions import Fraction
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
-from torchaudio.compliance.kaldi import fbank
+from torchaudio.compliance.kaldi import get_mel_banks
 from torchaudio.functional import resample
 
 from omnibind.media.audio import Audio
 
-__all__ = ["CLIP", "RATE", "SLACK", "official_clips", "resampled", "spectrogram"]
+__all__ = ["CLIP", "RATE", "SLACK", "Spectrogram", "filled", "official_clips", "resampled"]
 
 RATE = 16_000
 CLIP = 2 * RATE
-FRAME, BANDS, FRAMES = 400, 128, 204
+FRAME, HOP, BINS = 400, 160, 512
+BANDS, LOWEST, FRAMES = 128, 20.0, 204
+RAISE = 0.97
+WINDOWS_AT_ONCE = 160
 MEAN, STD = -4.268, 9.138
 SLACK = RATE // 2
 """Samples beyond a whole number of windows that are not worth one more: half a second."""
@@ -59,22 +62,44 @@ def official_clips(both: Tensor, step: int) -> list[Tensor]:
     return clips
 
 
-def spectrogram(clip: Tensor) -> Tensor:
-    """Log energies in 128 mel bands, standardised: `[time]` -> `[1, 128, 204]`.
+def filled(clip: Tensor) -> tuple[Tensor, int]:
+    """A clip of at most 2 s with zeros after it, `[32000]`, and the number of frames it fills.
 
-    Kaldi's filter banks, Hann frames of 25 ms every 10 ms, then zeros up to 204 frames. Ours: a
-    clip shorter than one frame is filled with silence first.
+    Ours: a clip shorter than one frame is filled with silence first.
     """
-    energies = fbank(
-        pad(clip, (0, max(0, FRAME - len(clip))))[None],
-        sample_frequency=RATE,
-        htk_compat=True,
-        window_type="hanning",
-        num_mel_bins=BANDS,
-        use_energy=False,
-        dither=0.0,
-        frame_length=25,
-        frame_shift=10,
-    )
-    filled = pad(energies, (0, 0, 0, FRAMES - len(energies)))
-    return ((filled.mT - MEAN) / STD)[None]
+    return pad(clip, (0, CLIP - len(clip))), 1 + max(0, len(clip) - FRAME) // HOP
+
+
+class Spectrogram(nn.Module):
+    """Log energies in 128 mel bands, standardised, as Kaldi computes its filter banks.
+
+    Hann frames of 25 ms every 10 ms, each less its mean and with its high tones raised
+    (x[t] - 0.97 x[t-1]); frames that a clip does not fill, and those up to 204, are zeros before
+    they are standardised. On a CPU clips go one by one, which its caches hold.
+
+    Shape:
+        `[window, 32000]`, and `[window]` filled frames -> `[window, 1, 128, 204]`, float32.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        bands, _ = get_mel_banks(BANDS, BINS, RATE, LOWEST, 0.0, 100.0, -500.0, 1.0)
+        self.register_buffer("taper", torch.hann_window(FRAME, periodic=False), persistent=False)
+        self.register_buffer("bands", pad(bands, (0, 1)).T.contiguous(), persistent=False)
+
+    def forward(self, clips: Tensor, frames: Tensor) -> Tensor:
+        """Spectrograms of clips."""
+        size = 1 if clips.is_cpu else WINDOWS_AT_ONCE
+        parts = zip(clips.split(size), frames.split(size), strict=True)
+        return torch.cat([self._levels(*part) for part in parts])[:, None]
+
+    def _levels(self, clips: Tensor, frames: Tensor) -> Tensor:
+        cut = clips.unfold(-1, FRAME, HOP)
+        cut = cut - cut.mean(-1, keepdim=True)
+        before = torch.cat([cut[..., :1], cut[..., :-1]], dim=-1)
+        found = torch.fft.rfft((cut - RAISE * before) * self.taper, BINS)
+        energies = (found.real.square() + found.imag.square()) @ self.bands.float()
+        levels = energies.clamp(min=torch.finfo(energies.dtype).eps).log()
+        place = torch.arange(levels.shape[1], device=clips.device)
+        levels = levels.where((place < frames[:, None])[..., None], 0)
+        return (pad(levels, (0, 0, 0, FRAMES - levels.shape[1])).mT - MEAN) / STD

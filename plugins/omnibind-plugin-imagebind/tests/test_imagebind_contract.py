@@ -16,8 +16,8 @@ from omnibind_plugin_imagebind.depth import Depth
 from omnibind_plugin_imagebind.imu import Movement
 from omnibind_plugin_imagebind.thermal import Thermal
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
+from omnibind.engine.finishing import batch_of
 from omnibind.specs import SpaceSpec, resolve
 from omnibind.testing import SpaceContract, samples
 from omnibind.weights import build_encoder
@@ -125,8 +125,7 @@ def test_one_item_at_full_size(
     card = IMAGEBIND.encoders[modality]
     encoder = build_encoder(card, weights="random")
     (item, *_) = TestImageBind().items(modality)
-    collate = getattr(encoder, "collate", default_collate)
-    batch = collate([encoder.preprocess(item)])
+    batch = batch_of(encoder, [encoder.preprocess(item)])
     started = perf_counter()
     with torch.inference_mode():
         row = encoder(batch)

@@ -8,6 +8,7 @@ from omnibind_plugin_imagebind.audio import ImageBindAudio, build
 from omnibind_plugin_imagebind.sound import CLIP, RATE, official_clips
 from torch import Tensor
 
+from omnibind.engine.finishing import batch_of, sample_of
 from omnibind.media.audio import Audio
 
 SHARED = {"rtol": 0, "atol": 1e-5}
@@ -26,7 +27,7 @@ def noise(seconds: float, rate: int = RATE, channels: int = 1) -> Audio:
 
 def rows(encoder: ImageBindAudio, *sounds: Audio) -> Tensor:
     with torch.inference_mode():
-        return encoder(encoder.collate([encoder.preprocess(item) for item in sounds]))
+        return encoder(batch_of(encoder, [encoder.preprocess(item) for item in sounds]))
 
 
 @pytest.mark.parametrize("long", ["windows", "official"])
@@ -61,7 +62,7 @@ def test_any_sound_becomes_one_unit_row(
     encoder: ImageBindAudio, item: Audio, count: int, long: str
 ) -> None:
     encoder.long = long
-    made = encoder.preprocess(item)["windows"]
+    made = sample_of(encoder, item, early=True)["windows"]
     assert made.shape == (3 if long == "official" else count, 1, 128, 204)
     assert made.isfinite().all()
     assert rows(encoder, item).norm(dim=-1).item() == pytest.approx(1, abs=1e-5)
@@ -69,9 +70,9 @@ def test_any_sound_becomes_one_unit_row(
 
 def test_of_a_long_sound_every_excerpt_gives_a_window(encoder: ImageBindAudio) -> None:
     item = Audio(noise(30).waveform, RATE, (0, 150 * RATE, 300 * RATE), 310 * RATE)
-    assert encoder.preprocess(item)["windows"].shape == (3, 1, 128, 204)
+    assert sample_of(encoder, item, early=True)["windows"].shape == (3, 1, 128, 204)
     encoder.long = "official"
-    assert encoder.preprocess(item)["windows"].shape == (3, 1, 128, 204)
+    assert sample_of(encoder, item, early=True)["windows"].shape == (3, 1, 128, 204)
     encoder.long = "windows"
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from omnibind.engine.finishing import batch_of
 from omnibind.media.image import load
 from omnibind_plugin_openclip.networks import (
     OpenClipImage,
@@ -51,11 +52,12 @@ def run(
 
 
 def _files(image: OpenClipImage, files: list[Path], how: Mapping[str, Any]) -> dict[str, Tensor]:
-    pixels = torch.stack([image.preprocess(load(file))["pixels"] for file in files])
-    seen = pixels.permute(0, 2, 3, 1) * torch.tensor(how["std"]) + torch.tensor(how["mean"])
+    batch = batch_of(image, [image.preprocess(load(file)) for file in files])
+    mean, std = torch.tensor(how["mean"]), torch.tensor(how["std"])
+    seen = batch["pixels"].permute(0, 2, 3, 1) * std + mean
     squares = zip(files, (seen * 255).round().to(torch.uint8), strict=True)
     found = {f"pixels_u8.{file.stem}": square for file, square in squares}
-    return {**found, "photo_embedding": image({"pixels": pixels})}
+    return {**found, "photo_embedding": image(batch)}
 
 
 def _scaled(pictures: Tensor, how: Mapping[str, Any]) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ from open_clip.tokenizer import HFTokenizer
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torchvision.transforms import functional as transforms
+from torchvision.transforms import Compose
 
+from omnibind.media.pixels import levels, standardised, stout
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 
-__all__ = ["OpenClipImage", "OpenClipText", "network", "pictures", "tokens"]
+__all__ = ["OpenClipImage", "OpenClipText", "Seen", "network", "pictures", "tokens"]
 
 LONGEST = 20_000
 """Characters of a text that are read: every context has ended long before."""
-SLIMMEST = 32
-"""Of pictures more than so many times longer than wide, the middle is taken first."""
 TINY_IMAGE = {"layers": 2, "width": 64, "head_width": 32}
 TINY_TEXT = {"layers": 2, "width": 32, "heads": 2, "proj_type": "linear"}
 TEXT_KEYS = (
@@ -37,23 +37,38 @@ TEXT_KEYS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """How a model sees pictures.
+
+    Attributes:
+        sized: makes a picture of the size that it reads, still in bytes.
+        mean, std: of each colour, of levels in [0, 1].
+    """
+
+    sized: Callable[[Image.Image], Image.Image]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
 class OpenClipImage(nn.Module):
     """The picture tower.
 
     Shape:
-        `pixels` `[item, 3, height, width]` -> `[item, dim]`, unit rows.
+        `pixels` `[item, 3, height, width]`, standardised -> `[item, dim]`, unit rows.
     """
 
-    def __init__(self, model: nn.Module, pixels: Callable[[Image.Image], Tensor]) -> None:
+    def __init__(self, model: nn.Module, seen: Seen) -> None:
         super().__init__()
-        self.visual, self.pixels = model.visual, pixels
+        self.visual, self.seen = model.visual, seen
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
-        """As the weights were trained: size, squash or crop, mean and spread."""
-        if max(media.size) > SLIMMEST * min(media.size):
-            room = SLIMMEST * min(media.size)
-            media = transforms.center_crop(media, [min(media.height, room), min(media.width, room)])
-        return {"pixels": self.pixels(media)}
+        """As the weights were trained: size, squash or crop."""
+        return {"pixels": levels(self.seen.sized(stout(media)))}
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Mean and spread, as the weights were trained."""
+        return {"pixels": standardised(batch["pixels"], self.seen.mean, self.seen.std)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows, float32."""
@@ -116,10 +131,12 @@ def network(config: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def pictures(model: nn.Module, how: Mapping[str, Any]) -> Callable[[Image.Image], Tensor]:
-    """open_clip's transform: `how` names mean, std, interpolation and resize_mode."""
+def pictures(model: nn.Module, how: Mapping[str, Any]) -> Seen:
+    """open_clip's transform, taken apart: `how` names mean, std, interpolation and resize_mode."""
     named = {key: how.get(key) for key in ("mean", "std", "interpolation", "resize_mode")}
-    return open_clip.image_transform(model.visual.image_size, is_train=False, **named)
+    whole = open_clip.image_transform(model.visual.image_size, is_train=False, **named)
+    *sized, _, scaled = whole.transforms  # the last two: to numbers in [0, 1], then `Normalize`
+    return Seen(sized=Compose(sized), mean=scaled.mean, std=scaled.std)
 
 
 def tokens(config: Mapping[str, Any], assets: Mapping[str, Path]) -> Callable[[str], Tensor]:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from omnibind import specs
+from omnibind.engine.finishing import batch_of, sample_of
 from omnibind.errors import PluginError, UnknownNameError
 from omnibind.media.image import load
 from omnibind.specs import SpaceSpec, resolve
@@ -55,7 +56,7 @@ def test_dfn5b_squashes_pictures():
     encoder = build_encoder(DFN5B_H14.encoders["image"], size="tiny")
     halves = Image.new("RGB", (400, 100), "black")
     halves.paste("white", (0, 0, 200, 100))
-    pixels = encoder.preprocess(halves)["pixels"]
+    pixels = sample_of(encoder, halves, early=True)["pixels"]
     assert pixels.shape == (3, 224, 224)
     assert pixels[:, :, :100].min() > 0 > pixels[:, :, 124:].max()
 
@@ -69,8 +70,8 @@ def test_any_model_is_a_space_by_name(model, tag):
     assert eval(repr(card), vars(specs)) == card
     for modality, item in {"image": Image.new("RGB", (64, 48)), "text": "a red wall"}.items():
         encoder = build_encoder(card.encoders[modality], size="tiny")
-        sample = {key: tensor[None] for key, tensor in encoder.preprocess(item).items()}
-        assert encoder(sample).shape == (1, card.dim)
+        batch = batch_of(encoder, [encoder.preprocess(item)])
+        assert encoder(batch).shape == (1, card.dim)
 
 
 def test_models_are_named_in_the_environment(monkeypatch):
@@ -130,10 +131,10 @@ def test_a_book_and_a_very_slim_picture_are_read_at_once():
 def test_the_full_size_runs_on_a_cpu(modality, record_property):
     encoder = build_encoder(DFN5B_H14.encoders[modality], weights="random")
     item = {"image": load(Image.new("RGB", (320, 240), "red")), "text": "a red wall"}[modality]
-    sample = {key: tensor[None] for key, tensor in encoder.preprocess(item).items()}
+    batch = batch_of(encoder, [encoder.preprocess(item)])
     started = time.monotonic()
     with torch.inference_mode():
-        row = encoder(sample)
+        row = encoder(batch)
     record_property("seconds", time.monotonic() - started)
     assert row.shape == (1, 1024)
     assert torch.isfinite(row).all()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from omnibind.engine.finishing import batch_of
 from omnibind.media.image import load
 from omnibind_plugin_siglip.networks import SiglipImage, SiglipText, text_tower, vision_tower
 from omnibind_plugin_siglip.sizes import Tower
@@ -48,8 +49,8 @@ def _tower(sizes: dict[str, Any]) -> Tower:
 
 
 def _files(pictures: SiglipImage, files: list[Path]) -> dict[str, Tensor]:
-    pixels = torch.stack([pictures.preprocess(load(file))["pixels"] for file in files])
-    seen = ((pixels.permute(0, 2, 3, 1) * 0.5 + 0.5) * 255).round().to(torch.uint8)
+    batch = batch_of(pictures, [pictures.preprocess(load(file)) for file in files])
+    seen = ((batch["pixels"].permute(0, 2, 3, 1) * 0.5 + 0.5) * 255).round().to(torch.uint8)
     named = zip(files, seen, strict=True)
     found = {f"pixels_u8.{file.stem}": square for file, square in named}
-    return {**found, "photo_embedding": pictures({"pixels": pixels})}
+    return {**found, "photo_embedding": pictures(batch)}

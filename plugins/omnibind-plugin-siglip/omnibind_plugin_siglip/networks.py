@@ -13,10 +13,10 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torchvision.transforms import functional as transforms
 from transformers import SiglipTextConfig, SiglipTextModel, SiglipVisionConfig, SiglipVisionModel
 from transformers.models.siglip import SiglipTokenizer
 
+from omnibind.media.pixels import levels, standardised
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_siglip.sizes import CONTEXT, Siglip, Tower
@@ -46,9 +46,12 @@ class SiglipImage(nn.Module):
         self.vision, self.side = vision, vision.config.image_size
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
-        """Squashed to a square with PIL's bicubic filter, scaled to [-1, 1]."""
-        square = media.resize((self.side, self.side), Image.Resampling.BICUBIC)
-        return {"pixels": transforms.normalize(transforms.to_tensor(square), HALF, HALF)}
+        """Squashed to a square with PIL's bicubic filter."""
+        return {"pixels": levels(media.resize((self.side, self.side), Image.Resampling.BICUBIC))}
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Scaled to [-1, 1]."""
+        return {"pixels": standardised(batch["pixels"], HALF, HALF)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows, float32."""

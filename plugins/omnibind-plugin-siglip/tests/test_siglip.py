@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers.models.siglip import SiglipTokenizer
 
+from omnibind.engine.finishing import batch_of
 from omnibind.errors import UnknownNameError
 from omnibind.media.image import load
 from omnibind.specs import SpaceSpec, resolve
@@ -142,8 +143,8 @@ def test_siglip_2_runs_at_tiny_size():
     card = SPACES["siglip2-giant-opt-patch16-256"]
     for modality, item in {"image": Image.new("RGB", (64, 48)), "text": "a red wall"}.items():
         encoder = build_encoder(card.encoders[modality], size="tiny")
-        sample = {key: tensor[None] for key, tensor in encoder.preprocess(item).items()}
-        assert encoder(sample).shape == (1, 1536)
+        batch = batch_of(encoder, [encoder.preprocess(item)])
+        assert encoder(batch).shape == (1, 1536)
 
 
 @pytest.mark.slow
@@ -153,10 +154,10 @@ def test_the_full_size_runs_on_a_cpu(name, modality, record_property):
     card = SPACES[name].encoders[modality]
     encoder = resolve(card.build)("full", {}).eval()
     item = {"image": load(Image.new("RGB", (320, 240), "red")), "text": "a red wall"}[modality]
-    sample = {key: tensor[None] for key, tensor in encoder.preprocess(item).items()}
+    batch = batch_of(encoder, [encoder.preprocess(item)])
     started = time.monotonic()
     with torch.inference_mode():
-        row = encoder(sample)
+        row = encoder(batch)
     record_property("seconds", time.monotonic() - started)
     assert row.shape == (1, card.dim)
     assert torch.isfinite(row).all()

@@ -16,7 +16,7 @@ from omnibind.media.audio import Audio
 from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
-from omnibind_plugin_wavcaps.sound import CLIP, RATE, SLACK, filled, log_mel
+from omnibind_plugin_wavcaps.sound import CLIP, RATE, SLACK, LogMel, filled
 
 __all__ = ["WavCapsAudio", "build", "projection"]
 
@@ -27,7 +27,7 @@ DROPPED = {
     "*text_proj.*": "of the text encoder",
     "temp": "temperature of the training loss",
     "model.temp": "temperature of the training loss",
-    "*.audio_feats_extractor.*": "Fourier transform and mel bands; preprocess computes them",
+    "*.audio_feats_extractor.*": "Fourier transform and mel bands; finish computes them",
     "*.tscam_conv.*": "classifier of the tower's own pre-training",
     "*.audio_enc.head.*": "classifier of the tower's own pre-training",
     "*.attn_mask": "follows from the sizes",
@@ -62,15 +62,21 @@ class WavCapsAudio(nn.Module):
         super().__init__()
         self.tower = ClapAudioModel(config)
         self.projection = projection(config.hidden_size, config.projection_dim)
+        self.mel = LogMel()
         self.long: Literal["windows", "official"] = "windows"
 
     def preprocess(self, media: Audio) -> dict[str, Tensor]:
-        """Mono, 32 kHz, log-mel of every window."""
+        """Windows of 10 s, mono at 32 kHz."""
         if self.long == "official":
             cut = [media.mono(RATE)[:CLIP]]
         else:
             cut = windows(media.excerpts(RATE), CLIP, slack=SLACK)
-        return {"mels": torch.stack([log_mel(filled(window))[None] for window in cut])}
+        return {"sounds": torch.stack([filled(window) for window in cut])}
+
+    def finish(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Log-mel of every window."""
+        made = dict(batch)
+        return {"mels": self.mel(made.pop("sounds"))[:, None], **made}
 
     def collate(self, items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The windows of all items one after another, and how many each has."""

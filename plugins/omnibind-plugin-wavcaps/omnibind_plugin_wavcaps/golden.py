@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, ClapAudioConfig
 
+from omnibind.engine.finishing import batch_of
 from omnibind.media import audio
 from omnibind_plugin_wavcaps.audio import WavCapsAudio
 from omnibind_plugin_wavcaps.text import WavCapsText, hashed_words
@@ -47,7 +48,7 @@ def run(
 
 
 def _sound(encoder: WavCapsAudio, sound: audio.Audio, name: str) -> Tensor:
-    batch = encoder.collate([encoder.preprocess(sound)])
+    batch = batch_of(encoder, [encoder.preprocess(sound)])
     if name.startswith("mel"):
         return batch["mels"][0, 0]
     return encoder.features(batch["mels"]) if name.startswith("pooled") else encoder(batch)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["CLIP", "RATE", "SLACK", "filled", "log_mel"]
+__all__ = ["CLIP", "RATE", "SLACK", "LogMel", "filled"]
 
 RATE = 32_000
 CLIP = 10 * RATE
 FRAME, HOP = 1024, 320
+WINDOWS_AT_ONCE = 32
 BANDS, LOWEST, HIGHEST = 64, 50.0, 14_000.0
 SLACK = RATE // 2
 """Samples beyond a whole number of windows that are not worth one more: half a second."""
@@ -24,19 +24,34 @@ def filled(sound: Tensor) -> Tensor:
     return pad(sound[:CLIP], (0, max(0, CLIP - len(sound))))
 
 
-def log_mel(window: Tensor) -> Tensor:
-    """Power in 64 Slaney bands from 50 Hz to 14 kHz, in dB: `[320000]` -> `[1001, 64]`.
+class LogMel(nn.Module):
+    """Power in 64 Slaney bands from 50 Hz to 14 kHz, in dB.
 
     Hann frames of 1,024 samples every 320, the first and last centred on the window's ends, which
-    are mirrored. Silence is -100 dB.
+    are mirrored. Silence is -100 dB. On a CPU windows go one by one, which takes half the time of
+    32 together: its caches hold one.
+
+    Shape:
+        `[window, 320000]` -> `[window, 1001, 64]`, float32.
     """
-    around = pad(window[None], (FRAME // 2, FRAME // 2), mode="reflect")[0]
-    frames = around.unfold(0, FRAME, HOP) * torch.hann_window(FRAME)
-    power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1)
-    return 10 * (power @ triangles()).clamp(min=1e-10).log10()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("taper", torch.hann_window(FRAME), persistent=False)
+        self.register_buffer("bands", triangles(), persistent=False)
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        """Spectrograms of windows."""
+        parts = sounds.split(1 if sounds.is_cpu else WINDOWS_AT_ONCE)
+        return torch.cat([self._levels(part) for part in parts])
+
+    def _levels(self, sounds: Tensor) -> Tensor:
+        around = pad(sounds, (FRAME // 2, FRAME // 2), mode="reflect")
+        found = torch.fft.rfft(around.unfold(-1, FRAME, HOP) * self.taper)
+        power = found.real.square() + found.imag.square()
+        return 10 * (power @ self.bands.float()).clamp(min=1e-10).log10()
 
 
-@cache
 def triangles() -> Tensor:
     """Weights of the Fourier bins in each band, of equal area: `[513, 64]`.
 

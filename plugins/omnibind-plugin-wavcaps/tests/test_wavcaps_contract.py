@@ -13,6 +13,7 @@ from omnibind_plugin_wavcaps import PT, provide_spaces
 from omnibind_plugin_wavcaps.audio import WavCapsAudio
 from torch import Tensor, nn
 
+from omnibind.engine.finishing import batch_of
 from omnibind.specs import SpaceSpec, resolve
 from omnibind.testing import SpaceContract, samples
 from omnibind.weights.build import seeded
@@ -88,7 +89,7 @@ def test_one_item_at_full_size(
         encoder = seeded(lambda card=card: resolve(card.build)("full", {}), card.key, 0).eval()
         started = perf_counter()
         with torch.inference_mode():
-            row = encoder(encoder.collate([encoder.preprocess(samples.media(modality)[0])]))
+            row = encoder(batch_of(encoder, [encoder.preprocess(samples.media(modality)[0])]))
         record_property(card.key, f"{perf_counter() - started:.2f} s")
         assert row.shape == (1, space.dim)
         assert row.norm().item() == pytest.approx(1)

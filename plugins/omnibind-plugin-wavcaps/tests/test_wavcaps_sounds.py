@@ -9,6 +9,7 @@ from omnibind_plugin_wavcaps.audio import WavCapsAudio, build
 from omnibind_plugin_wavcaps.sound import CLIP, RATE, SLACK
 from torch import Tensor
 
+from omnibind.engine.finishing import batch_of, sample_of
 from omnibind.media.audio import Audio
 from omnibind.media.windows import windows
 
@@ -26,7 +27,7 @@ def noise(seconds: float, rate: int = RATE, channels: int = 1) -> Audio:
 
 def rows(encoder: WavCapsAudio, *sounds: Audio) -> Tensor:
     with torch.inference_mode():
-        return encoder(encoder.collate([encoder.preprocess(item) for item in sounds]))
+        return encoder(batch_of(encoder, [encoder.preprocess(item) for item in sounds]))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def rows(encoder: WavCapsAudio, *sounds: Audio) -> Tensor:
     ids=["0.1 ms", "short", "10 s", "10.4 s", "35 s", "22 kHz", "stereo", "8 channels", "silence"],
 )
 def test_any_sound_becomes_one_unit_row(encoder: WavCapsAudio, item: Audio, count: int) -> None:
-    assert encoder.preprocess(item)["mels"].shape == (count, 1, 1001, 64)
+    assert sample_of(encoder, item, early=True)["mels"].shape == (count, 1, 1001, 64)
     row = rows(encoder, item)
     assert row.isfinite().all()
     assert row.norm(dim=-1).item() == pytest.approx(1)
@@ -53,9 +54,9 @@ def test_any_sound_becomes_one_unit_row(encoder: WavCapsAudio, item: Audio, coun
 
 def test_of_a_long_sound_every_excerpt_gives_a_window(encoder: WavCapsAudio) -> None:
     item = Audio(noise(30).waveform, RATE, (0, 150 * RATE, 300 * RATE), 310 * RATE)
-    assert encoder.preprocess(item)["mels"].shape == (3, 1, 1001, 64)
+    assert sample_of(encoder, item, early=True)["mels"].shape == (3, 1, 1001, 64)
     encoder.long = "official"
-    assert encoder.preprocess(item)["mels"].shape == (1, 1, 1001, 64)
+    assert sample_of(encoder, item, early=True)["mels"].shape == (1, 1, 1001, 64)
     encoder.long = "windows"
 
 
@@ -74,7 +75,7 @@ def test_a_long_sound_is_the_mean_of_its_windows(encoder: WavCapsAudio) -> None:
 
 def test_rows_of_single_windows_can_be_had(encoder: WavCapsAudio) -> None:
     with torch.inference_mode():
-        batch = encoder.collate([encoder.preprocess(noise(25)), encoder.preprocess(noise(1))])
+        batch = batch_of(encoder, [encoder.preprocess(noise(25)), encoder.preprocess(noise(1))])
         assert encoder.window_rows(batch).shape == (4, 1024)
     assert batch["count"].tolist() == [3, 1]
 
@@ -87,7 +88,7 @@ def test_the_authors_way_takes_the_first_ten_seconds(encoder: WavCapsAudio) -> N
 
 
 def test_silence_lies_at_the_floor() -> None:
-    assert sound.log_mel(sound.filled(torch.zeros(5))).unique().tolist() == [-100]
+    assert sound.LogMel()(sound.filled(torch.zeros(5))[None]).unique().tolist() == [-100]
 
 
 def test_half_precision_gives_nearly_the_same_row(encoder: WavCapsAudio) -> None:
