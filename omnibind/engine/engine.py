@@ -191,6 +191,11 @@ class Engine:
         """What it has done so far, and what is under way."""
         return self._snapshot()
 
+    def rest(self) -> None:
+        """Takes idle encoders off the devices, for others to use these; they come back by use."""
+        for lane in self._lanes:
+            lane.residency.make_room()
+
     def close(self) -> None:
         """Ends the threads, frees the devices."""
         self._end()
