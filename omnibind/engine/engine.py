@@ -207,7 +207,7 @@ class Engine:
             residency = Residency(
                 device,
                 budget=budget_of(memory, device),
-                build=self.networks.build,
+                build=partial(self.networks.build, drawn_on=device),
                 size_of=self.networks.nbytes,
             )
             several = device.type == "cpu" and len(self.devices) > 1

@@ -37,6 +37,7 @@ def build_encoder(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     products: torch.dtype | None = None,
+    drawn_on: torch.device | None = None,
 ) -> nn.Module:
     """Makes an encoder in eval mode, without gradients.
 
@@ -54,13 +55,15 @@ def build_encoder(
             builder made them.
         products: of the weights of layers that multiply matrices, where theirs is another (see
             `omnibind.weights.placement.dtypes`); such a network runs under `torch.autocast`.
+        drawn_on: where random weights are drawn; by default on `device`. For a network that waits
+            on the host and has to be what it would be on an accelerator.
 
     Raises:
         WeightsError: a file is missing or does not fit, or a tensor stays empty.
         PluginError: the card names no callable that makes an `nn.Module`.
     """
     if size == "tiny" or weights == "random":
-        module = _random(spec, size, seed, torch.device(device), dtype, products)
+        module = _random(spec, size, seed, torch.device(device), dtype, products, drawn_on)
     else:
         module = _with_weights(spec, torch.device(device), dtype, products)
     return module.eval().requires_grad_(False)
@@ -140,17 +143,23 @@ def _random(
     device: torch.device,
     dtype: torch.dtype | None,
     products: torch.dtype | None,
+    drawn_on: torch.device | None,
 ) -> nn.Module:
     """Random weights; they are made on the host as a whole only where a constructor needs that."""
 
     def make() -> nn.Module:
         return _make(spec, size, {})
 
-    as_made = {dtype, products} <= {None, torch.float32} and device.type == "cpu"
+    source = drawn_on or device
+    only_cpu = device.type == source.type == "cpu"
+    as_made = {dtype, products} <= {None, torch.float32} and only_cpu
     if not as_made and device.type != "meta":
         with suppress(UnrecordableError):
             return seeded(
-                lambda: initialised(make, device, dtype, products), spec.key, seed, device
+                lambda: initialised(make, device, dtype, products, drawn_on=source),
+                spec.key,
+                seed,
+                source,
             )
     module = seeded(make, spec.key, seed)
     place(module, device, dtype, products)

@@ -22,16 +22,19 @@ def initialised(
     device: torch.device,
     dtype: torch.dtype | None,
     products: torch.dtype | None,
+    *,
+    drawn_on: torch.device | None = None,
 ) -> nn.Module:
-    """Makes a network tensor by tensor: each is drawn in float32, on the device, then converted.
+    """Makes a network tensor by tensor: each is drawn in float32, converted, then moved.
 
-    On a CPU the values are those that `make` alone would give, rounded; on an accelerator they are
-    others, and the same again for the same seed and device.
+    Drawn on a CPU, the values are those that `make` alone would give, rounded; on an accelerator
+    they are others, and the same again for the same seed (not run yet: no GPU was at hand).
 
     Args:
         make: a constructor; random numbers are drawn from the state that torch has.
         device: of all tensors.
         dtype, products: see `omnibind.weights.placement.dtypes`.
+        drawn_on: where tensors are drawn; by default on `device`.
 
     Raises:
         UnrecordableError: see `omnibind.weights.recorded`; then only `make` itself will do.
@@ -53,12 +56,12 @@ def initialised(
 
     def hand_over(storage: int, numbers: UntypedStorage) -> None:
         for tensor, owners in there[storage]:
-            after = part_of(numbers, tensor).to(wanted[id(tensor)])
+            after = part_of(numbers, tensor).to(wanted[id(tensor)]).to(device)
             new = nn.Parameter(after, requires_grad=False)
             for layer, name in owners:
                 setattr(layer, name, new if isinstance(tensor, nn.Parameter) else after)
 
-    play(made, device, list(there), hand_over)
+    play(made, drawn_on or device, list(there), hand_over)
     place(module, device, dtype, products)  # what a constructor makes from numbers
     return module
 

@@ -128,6 +128,14 @@ def test_whatever_a_constructor_does_is_done_in_the_end() -> None:
     assert made.second.weight is made.first.weight
 
 
+def test_what_waits_on_the_host_is_what_it_would_be_on_the_device() -> None:
+    """As far as a machine without an accelerator can tell: drawn there, and then brought here."""
+    meta = torch.device("meta")
+    made = seeded(lambda: initialised(Busy, meta, torch.bfloat16, None, drawn_on=CPU), "net", 0)
+    assert {one.device for one in _values(made).values()} == {meta}
+    assert made.heads.in_proj_weight.dtype == torch.bfloat16
+
+
 class Looks(nn.Linear):
     """Looks at its own weights."""
 
