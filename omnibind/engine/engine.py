@@ -191,6 +191,11 @@ class Engine:
         """What it has done so far, and what is under way."""
         return self._snapshot()
 
+    def rest(self) -> None:
+        """Takes idle encoders off the devices, for others to use these; they come back by use."""
+        for lane in self._lanes:
+            lane.residency.make_room()
+
     def close(self) -> None:
         """Ends the threads, frees the devices."""
         self._end()
@@ -202,7 +207,7 @@ class Engine:
             residency = Residency(
                 device,
                 budget=budget_of(memory, device),
-                build=self.networks.build,
+                build=partial(self.networks.build, drawn_on=device),
                 size_of=self.networks.nbytes,
             )
             several = device.type == "cpu" and len(self.devices) > 1

@@ -48,8 +48,16 @@ class Networks:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
 
-    def build(self, spec: EncoderSpec, device: torch.device) -> nn.Module:
-        """An encoder with its weights on a device, in the numbers that it computes in."""
+    def build(
+        self, spec: EncoderSpec, device: torch.device, drawn_on: torch.device | None = None
+    ) -> nn.Module:
+        """An encoder with its weights on a device, in the numbers that it computes in.
+
+        Args:
+            spec: its card.
+            device: where it is to be.
+            drawn_on: see `omnibind.weights.build_encoder`.
+        """
         module = build(
             spec,
             self.numbers(spec),
@@ -57,6 +65,7 @@ class Networks:
             weights=self.weights,
             seed=self.seed,
             device=device,
+            drawn_on=drawn_on,
         )
         self._set_long(spec, module)
         return module
