@@ -172,9 +172,11 @@ class Engine:
                 if len(turns) > 1:
                     self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
 
-            return job.run(items, turns, before)
+            encoded = job.run(items, turns, before)
         finally:
             self._forget(job)
+        self.networks.garbage.settle()
+        return encoded
 
     def stats(self) -> Stats:
         """What it has done so far, and what is under way."""
