@@ -71,6 +71,9 @@ class Networks:
 
     def preparing(self, spec: EncoderSpec) -> Encoder:
         """An encoder whose `preprocess` can be called; several threads may ask at once."""
+        made = self._preparing.get(spec.key)
+        if made is not None:
+            return cast("Encoder", made)
         with self._guard:
             lock = self._locks.setdefault(spec.key, threading.Lock())
         with lock:
