@@ -13,12 +13,14 @@ import torch
 
 from omnibind.engine.batching import Batcher, Limits, Priority
 from omnibind.engine.devices import claim, pick, refuse_fork, release
+from omnibind.engine.floor import Floor
 from omnibind.engine.items import Item
-from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
+from omnibind.engine.job import Job, OnDone, Parts
 from omnibind.engine.lane import Lane
 from omnibind.engine.memory.budget import budget_of
 from omnibind.engine.memory.residency import Residency, groups
 from omnibind.engine.networks import Networks
+from omnibind.engine.outcome import Cancel, Encoded
 from omnibind.engine.placement import place
 from omnibind.engine.precision import Dtype, resolved
 from omnibind.engine.prepare import Preparer
@@ -100,11 +102,16 @@ class Engine:
         self._stats = Recorder()
         nbytes = BATCH_BYTES if self.device.type == "cpu" else BATCH_BYTES_APART
         self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
+        self._floor = Floor()
         self._lanes = self._made_lanes(memory)
         self.processes = (
             Processes(self.networks, cache, self._stats.replacement) if processes else None
         )
-        self._pool = Workers(self.workers, self.processes.close_own if self.processes else None)
+        self._pool = (
+            Workers(self.workers, on_exit=self.processes.close_own)
+            if self.processes
+            else Workers(self.workers, floor=self._floor)
+        )
         self._parts = Parts(
             prepare=self.processes or Preparer(self.networks, cache),
             workers=self._pool,
@@ -205,6 +212,7 @@ class Engine:
                     self._batcher,
                     self._stats,
                     self.cache,
+                    floor=self._floor if device.type == "cpu" else None,
                     numbers=self.networks.numbers,
                     threads=AT_ONCE,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.batching import Batch, Batcher, Request
+from omnibind.engine.floor import Floor
 from omnibind.engine.forward import out_of_memory, run_batch
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.precision import Numbers
@@ -31,6 +33,7 @@ class Lane:
         batcher: where batches come from.
         stats: what is done is counted there.
         cache: rows go there; None keeps none.
+        floor: is shared by forwards; None where a device of its own computes.
         numbers: what an encoder computes in.
         threads: batches under way at once. On an accelerator a second one is collated and moved
             while the first computes, each on a stream of its own; on a CPU they share the
@@ -45,12 +48,14 @@ class Lane:
         stats: Recorder,
         cache: RowCache | None,
         *,
+        floor: Floor | None = None,
         numbers: Callable[[EncoderSpec], Numbers],
         threads: int = 1,
     ) -> None:
         self.name, self.residency = name, residency
         self.device, self._numbers = residency.device, numbers
         self._batcher, self._stats, self._cache = batcher, stats, cache
+        self._floor = floor
         self._limits: dict[str, int] = {}
         self._placed: Collection[str] | None = None
         self._count = threads
@@ -125,7 +130,7 @@ class Lane:
                 queued=batch.queued,
                 sample_bytes=batch.nbytes,
             )
-            with self.residency.holding(batch.spec) as module:
+            with self.residency.holding(batch.spec) as module, self._sharing():
                 self._encode(batch.spec, module, batch.requests)
         except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for rows
             for caller in {id(r.caller): r.caller for r in batch.requests}.values():
@@ -160,6 +165,9 @@ class Lane:
                 raise
         return run_batch(spec, module, samples, self.device, numbers)
 
+    def _sharing(self) -> AbstractContextManager[object]:
+        return self._floor.shared() if self._floor else nullcontext()
+
     def _smaller(self, key: str, count: int) -> int:
         """Half of what did not fit; remembered."""
         half = max(1, count // 2)
@@ -168,16 +176,19 @@ class Lane:
         return half
 
     def _keep(self, spec: EncoderSpec, requests: Sequence[Request], rows: Tensor) -> None:
-        good = rows.isfinite().all(-1).tolist()
-        kept = [(r, row) for r, row, fine in zip(requests, rows, good, strict=True) if fine]
+        """Sends good rows to their callers."""
+        fine = rows.isfinite().all(-1).tolist()
+        kept = [(r, row) for r, row, good in zip(requests, rows, fine, strict=True) if good]
         if self._cache is not None:
             self._cache.put({request.cache_key: row for request, row in kept})
         self._stats.encoder(spec.key, items=len(kept))
-        for caller in {id(request.caller): request.caller for request, _ in kept}.values():
-            theirs = [(request, row) for request, row in kept if request.caller is caller]
-            caller.keep([request for request, _ in theirs], [row for _, row in theirs])
-        for request, fine in zip(requests, good, strict=True):
-            if not fine:
+        theirs: defaultdict[int, list[tuple[Request, Tensor]]] = defaultdict(list)
+        for request, row in kept:
+            theirs[id(request.caller)].append((request, row))
+        for pairs in theirs.values():
+            pairs[0][0].caller.keep([r for r, _ in pairs], [row for _, row in pairs])
+        for request, good in zip(requests, fine, strict=True):
+            if not good:
                 self._fail(request, ValueError("the encoder gave a row with NaN or infinity"))
 
     def _fail(self, request: Request, error: Exception) -> None:

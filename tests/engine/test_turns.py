@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from omnibind.engine import Engine, Item, recognise
-from omnibind.engine.job import Encoded
 from omnibind.engine.memory.budget import bytes_of
+from omnibind.engine.outcome import Encoded
 from omnibind.engine.placement import place
 from omnibind.errors import SetupError
 from omnibind.plugins import registry
