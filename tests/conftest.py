@@ -15,3 +15,17 @@ def open3d() -> ModuleType:
 
         ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
     return pytest.importorskip("open3d", exc_type=ImportError)
+
+
+@pytest.fixture(scope="session")
+def float8_products() -> None:
+    """Skips where torch does not multiply float8 on a CPU: 2.11 does not, 2.14 does."""
+    import torch
+
+    from omnibind.engine.float8 import refuse
+    from omnibind.errors import SetupError
+
+    try:
+        refuse(torch.device("cpu"))
+    except SetupError as error:
+        pytest.skip("; ".join(error.found))

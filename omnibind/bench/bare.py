@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from omnibind.bench.setting import Cards, Networks
+from omnibind.bench.networks import Networks
+from omnibind.bench.setting import Cards
 from omnibind.engine.finishing import batch_of, finishes_early, sample_of
-from omnibind.specs import Encoder, Modality, resolve
+from omnibind.specs import Encoder, EncoderSpec, Modality, resolve
 
 __all__ = ["Stages", "chunks", "forward", "loop"]
 
@@ -48,12 +49,32 @@ def loop(
 ) -> tuple[dict[str, Tensor], Stages]:
     """Decodes each item once and runs each network once an item, `batch` items at a time.
 
+    Where not all networks fit together, items are decoded again for each: that is not counted, and
+    nor is building.
+
     Returns:
         encoder key -> rows `[item, dim]` on the CPU, and the seconds of each stage.
     """
+    rows: dict[str, Tensor] = {}
+    stages = Stages()
+    for group in networks.groups(cards[modality.name].values()):
+        more, took = _together(modality, sources, group, networks, batch)
+        stages += replace(took, decode=0.0) if rows else took
+        rows |= more
+    return rows, stages
+
+
+def _together(
+    modality: Modality,
+    sources: Sequence[Path | str],
+    group: Sequence[EncoderSpec],
+    networks: Networks,
+    batch: int,
+) -> tuple[dict[str, Tensor], Stages]:
+    """The loop over networks that are there together; when it ends, nobody holds them here."""
     load, stages = resolve(modality.load), Stages()
     early = finishes_early([networks.device])
-    encoders = {key: networks.get(card) for key, card in cards[modality.name].items()}
+    encoders = {card.key: networks.get(card) for card in group}
     rows: dict[str, list[Tensor]] = {key: [] for key in encoders}
     for chunk in chunks(sources, batch):
         began = time.perf_counter()

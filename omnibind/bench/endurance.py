@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnibind.engine import Engine, Item
-from omnibind.engine.job import Encoded
+from omnibind.engine.outcome import Encoded
 from omnibind.plugins import registry
 from omnibind.testing.toyspace import ToySpace
 

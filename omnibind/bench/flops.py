@@ -9,7 +9,8 @@ from typing import Any, cast
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from omnibind.bench.setting import Cards, Networks
+from omnibind.bench.networks import Networks
+from omnibind.bench.setting import Cards
 from omnibind.engine.finishing import batch_of
 from omnibind.specs import Modality, resolve
 

@@ -5,7 +5,8 @@ float32, sounds one by one; a network that several spaces share runs again for e
 
 Ours, and never to its disadvantage: networks in eval mode, the heads of all projectors as one
 product, no tower that runs on a dummy, shapes as well (on which the published code fails), and
-lists of at most a batch at once, so that any number of items fits.
+lists of at most a batch at once, so that any number of items fits. Where its networks do not fit
+together, which it asks for, each space brings its own and takes it away; that is not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor
 
 from omnibind.bench.bare import chunks, forward
-from omnibind.bench.setting import Networks, spaces_of
+from omnibind.bench.networks import Networks
+from omnibind.bench.setting import spaces_of
 from omnibind.embedder import Embedder
 from omnibind.engine.finishing import finishes_early, sample_of
 from omnibind.specs import EncoderSpec, Modality, resolve

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from omnibind.bench.bare import loop
 from omnibind.bench.media import Media
-from omnibind.bench.setting import Networks, Setting, cards_of
+from omnibind.bench.networks import Networks
+from omnibind.bench.setting import Setting, cards_of
 from omnibind.bench.throughput import failed
 from omnibind.bench.timing import Spread, in_turns
 from omnibind.engine import recognise

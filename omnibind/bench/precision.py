@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.bench.media import Media
+from omnibind.engine import float8
 from omnibind.engine.finishing import finishes_early, sample_of
 from omnibind.engine.forward import run_batch
 from omnibind.engine.precision import Numbers, build
@@ -109,7 +110,7 @@ def measure(
         device: where it runs.
 
     Raises:
-        SetupError: no media of its modality.
+        SetupError: no media of its modality, or float8 where torch does not multiply it.
     """
     sources, where = media.get(spec.modality, ()), torch.device(device)
     if not sources:
@@ -118,6 +119,8 @@ def measure(
             found=f"no media of {spec.modality!r}",
             next_step=f"name a folder that has some: --media <folder> --items {spec.modality}=N",
         )
+    if "float8" in numbers:
+        float8.refuse(where)
     wanted: list[Numbers] = ["float32", *numbers]
     if "float8" in wanted and "bfloat16" not in wanted:
         wanted.insert(1, "bfloat16")

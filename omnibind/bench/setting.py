@@ -1,13 +1,11 @@
-"""What is measured: a recipe at a size on a device, and the networks that it needs."""
+"""What is measured: a recipe at a size on a device, and the cards that it needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 import omnibind
 from omnibind.embedder import Embedder
@@ -15,11 +13,10 @@ from omnibind.engine import Dtype, Engine
 from omnibind.engine.devices import pick
 from omnibind.errors import RecipeError, UnknownNameError
 from omnibind.plugins import Registry, registry
-from omnibind.specs import Encoder, EncoderSpec, Size, SpaceSpec
-from omnibind.weights import build_encoder
+from omnibind.specs import EncoderSpec, Size, SpaceSpec
 from omnibind.weights.build import Weights
 
-__all__ = ["Networks", "Setting", "cards_of", "picked", "spaces_of"]
+__all__ = ["Setting", "cards_of", "picked", "spaces_of"]
 
 Cards = Mapping[str, Mapping[str, EncoderSpec]]
 """Modality -> encoder key -> card: what the engine runs, each network once."""
@@ -65,36 +62,6 @@ class Setting:
             engine=engine,
             known=known or registry(),
         )
-
-
-@dataclass
-class Networks:
-    """Encoders of a benchmark's own, float32, built as the engine's are: the same weights.
-
-    Attributes:
-        setting: size, weights and seed.
-        device: where they live.
-    """
-
-    setting: Setting
-    device: torch.device
-    _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
-
-    def get(self, spec: EncoderSpec) -> Encoder:
-        """The encoder of a card; built at first use."""
-        if spec.key not in self._built:
-            module = build_encoder(
-                spec,
-                size=self.setting.size,
-                weights=self.setting.weights,
-                seed=self.setting.seed,
-                device=self.device,
-                dtype=torch.float32,
-            )
-            if spec.long:
-                cast("Any", module).long = "windows"  # the engine's default
-            self._built[spec.key] = module
-        return cast("Encoder", self._built[spec.key])
 
 
 def picked(device: str) -> torch.device:

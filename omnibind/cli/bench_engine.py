@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ from omnibind.cli.bench_options import (
     Out,
     Recipes,
     Runs,
+    gib,
     made_media,
     setting_asked,
     shown,
@@ -47,6 +49,10 @@ def engine(
     naive: Annotated[
         bool, typer.Option("--naive", help="Measure the published code's way too.")
     ] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", help="A file for a table of operations; .json for a trace."),
+    ] = None,
     runs: Runs = 3,
     out: Out = None,
     as_json: AsJson = False,
@@ -56,17 +62,21 @@ def engine(
     from omnibind.bench import throughput
     from omnibind.bench.setting import picked
 
+    asked = list(product(recipes or ["starter"], batches or [32]))
+    if profile is not None and len(asked) > 1:
+        raise typer.BadParameter("one file for several recipes or batches", param_hint="--profile")
     limit = ceiling_bench.measure(picked(setting.device))
     with made_media(modalities, items, media) as made:
         found = [
             figure
-            for recipe, batch in product(recipes or ["starter"], batches or [32])
+            for recipe, batch in asked
             for figure in throughput.measure(
                 replace(setting, recipe=recipe, batch=batch),
                 made,
                 limit,
                 naive=naive,
                 runs=runs,
+                profile=profile,
                 on_turn=lambda turn, name=recipe: talk(f"{name}: turn {turn} of {runs}"),
             )
         ]
@@ -85,6 +95,7 @@ def engine(
             ">ratio",
             ">of work",
             ">max |d|",
+            ">cosine",
             ">predicted",
             ">floor",
             ">FLOP an item",
@@ -103,6 +114,7 @@ def engine(
                 shown(one.ratio),
                 shown(one.work),
                 "-" if one.difference is None else f"{one.difference:.1e}",
+                "-" if one.cosine is None else f"{one.cosine:.6f}",
                 f"{one.prediction:.2f}",
                 f"{one.floor:.2f}",
                 number(one.flops),
@@ -112,6 +124,16 @@ def engine(
         ],
     )
     talk("seconds: median (least to most); predicted: the stages in a loop, on all cores at once")
+    print()
+    print_table(
+        ["memory of the device", ">weights there", ">moved in a run", ">peak of a run"],
+        [
+            (one.modality, *(gib(nbytes) for nbytes in (one.resident, one.moved, one.peak)))
+            for one in found
+        ],
+    )
+    if any(one.alone for one in found):
+        talk("networks beside the engine's did not fit together: they came one at a time, untimed")
     _print_stages([(one.modality, vars(one.stages)) for one in found])
 
 

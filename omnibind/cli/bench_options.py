@@ -29,6 +29,7 @@ __all__ = [
     "Out",
     "Recipes",
     "Runs",
+    "gib",
     "made_media",
     "setting_asked",
     "shown",
@@ -124,3 +125,8 @@ def written(document: Mapping[str, Any], out: Path | None, as_json: bool) -> boo
 def shown(one: Spread | None) -> str:
     """The median, and how far the runs lie apart."""
     return "-" if one is None else f"{one.median:.2f} ({one.least:.2f}-{one.most:.2f})"
+
+
+def gib(nbytes: int | None) -> str:
+    """An amount of memory."""
+    return "-" if nbytes is None else f"{nbytes / 2**30:.2f} GiB"

@@ -3,7 +3,7 @@
 from omnibind.engine.batching import Priority
 from omnibind.engine.engine import Engine, shared_engine
 from omnibind.engine.items import Item, recognise
-from omnibind.engine.job import Cancel, Cancelled, Encoded, Interrupted
+from omnibind.engine.outcome import Cancel, Cancelled, Encoded, Interrupted
 from omnibind.engine.precision import Dtype
 from omnibind.engine.report.stats import Stats
 from omnibind.engine.rowcache import RowCache

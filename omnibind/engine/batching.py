@@ -57,7 +57,7 @@ class Caller(Protocol):
         ...
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Request:
     """One sample that waits for one encoder.
 
@@ -196,16 +196,23 @@ class Batcher:
             self._coming.update(keys)
 
     def put(self, requests: Iterable[Request], expected: Iterable[str] = ()) -> None:
-        """Adds requests, and takes back what was expected."""
-        listed = list(requests)
+        """Adds requests, and takes back what was expected.
+
+        Runners look again when a bin is new or full, or nothing more is coming for an encoder.
+        """
+        listed, over = list(requests), list(expected)
         with self._changed:
-            self._coming.subtract(expected)
+            self._coming.subtract(over)
             broken = self._broken
+            news = any(self._coming[key] <= 0 for key in over)
             for request in [] if broken else listed:
                 where = (request.spec.key, request.priority, request.bucket)
-                self._bins.setdefault(where, _Waiting()).add(request)
+                waiting = self._bins.setdefault(where, _Waiting())
+                waiting.add(request)
                 self._nbytes += request.nbytes
-            self._changed.notify_all()
+                news = news or waiting.count == 1 or self._full(waiting, self.limits.items)
+            if news or not over:
+                self._changed.notify_all()
         if broken:
             _stop(listed, broken)
 
@@ -262,7 +269,7 @@ class Batcher:
             if not runner.runs(key):
                 continue
             age = now - waiting.oldest
-            full = waiting.count >= runner.limit(key) or waiting.nbytes >= self.limits.nbytes
+            full = self._full(waiting, runner.limit(key))
             hurried = priority is Priority.INTERACTIVE and age >= self.limits.latency
             if full or hurried or not (self._coming[key] > 0 or waiting.more):
                 restless = age >= PATIENCE[priority]
@@ -271,6 +278,9 @@ class Batcher:
             elif priority is Priority.INTERACTIVE:
                 pause = min(pause, self.limits.latency - age)
         return (best[1], None) if best else (None, None if pause == math.inf else pause)
+
+    def _full(self, waiting: _Waiting, most: int) -> bool:
+        return waiting.count >= most or waiting.nbytes >= self.limits.nbytes
 
     def _pull(self, where: Bin, runner: Runner) -> Batch | None:
         waiting, most = self._bins[where], runner.limit(where[0])

@@ -14,13 +14,15 @@ import torch
 from omnibind.engine.batching import Batcher, Limits, Priority
 from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.finishing import finishes_early
+from omnibind.engine.floor import Floor
 from omnibind.engine.graphs import Graphs, recorder
 from omnibind.engine.items import Item
-from omnibind.engine.job import Cancel, Encoded, Job, OnDone, Parts
+from omnibind.engine.job import Job, OnDone, Parts
 from omnibind.engine.lane import Lane
 from omnibind.engine.memory.budget import budget_of
 from omnibind.engine.memory.residency import Residency, groups
 from omnibind.engine.networks import Networks
+from omnibind.engine.outcome import Cancel, Encoded
 from omnibind.engine.placement import place
 from omnibind.engine.precision import Dtype, resolved
 from omnibind.engine.prepare import Preparer
@@ -108,6 +110,7 @@ class Engine:
         self._stats = Recorder()
         nbytes = BATCH_BYTES if self.device.type == "cpu" else BATCH_BYTES_APART
         self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
+        self._floor = Floor()
         early = finishes_early(self.devices)
         self._lanes = self._made_lanes(memory, early=early, graphs=graphs)
         self.processes = (
@@ -115,7 +118,11 @@ class Engine:
             if processes
             else None
         )
-        self._pool = Workers(self.workers, self.processes.close_own if self.processes else None)
+        self._pool = (
+            Workers(self.workers, on_exit=self.processes.close_own)
+            if self.processes
+            else Workers(self.workers, floor=self._floor)
+        )
         self._parts = Parts(
             prepare=self.processes or Preparer(self.networks, cache, early),
             workers=self._pool,
@@ -183,13 +190,20 @@ class Engine:
                 if len(turns) > 1:
                     self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
 
-            return job.run(items, turns, before)
+            encoded = job.run(items, turns, before)
         finally:
             self._forget(job)
+        self.networks.garbage.settle()
+        return encoded
 
     def stats(self) -> Stats:
         """What it has done so far, and what is under way."""
         return self._snapshot()
+
+    def rest(self) -> None:
+        """Takes idle encoders off the devices, for others to use these; they come back by use."""
+        for lane in self._lanes:
+            lane.residency.make_room()
 
     def close(self) -> None:
         """Ends the threads, frees the devices."""
@@ -202,7 +216,7 @@ class Engine:
             residency = Residency(
                 device,
                 budget=budget_of(memory, device),
-                build=self.networks.build,
+                build=partial(self.networks.build, drawn_on=device),
                 size_of=self.networks.nbytes,
             )
             several = device.type == "cpu" and len(self.devices) > 1
@@ -214,6 +228,7 @@ class Engine:
                     self._batcher,
                     self._stats,
                     self.cache,
+                    floor=self._floor if device.type == "cpu" else None,
                     numbers=self.networks.numbers,
                     graphs=partial(_graphs, device) if graphs and device.type == "cuda" else None,
                     early=early,

@@ -8,12 +8,12 @@ of the weights w; hats are float8 (e4m3).
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import ScalingType, scaled_mm
+from torch.nn import functional
 
 from omnibind.errors import SetupError
 
@@ -59,16 +59,7 @@ class Float8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The product of what is scaled and rounded now with what was when it was built."""
         rows, scale = quantised(x.reshape(-1, self.in_features))
-        made = scaled_mm(
-            rows,
-            self.narrow.T,
-            scale,
-            ScalingType.RowWise,
-            self.scale,
-            ScalingType.RowWise,
-            bias=self.bias,
-            output_dtype=torch.bfloat16,
-        )
+        made = _product(rows, scale, self.narrow, self.scale, self.bias)
         return made.unflatten(0, x.shape[:-1])
 
 
@@ -98,7 +89,7 @@ def refuse(device: torch.device) -> None:
     """Multiplies two small matrices there.
 
     Raises:
-        SetupError: torch has no such product on this device.
+        SetupError: torch has no such product at all, or none on this device.
     """
     try:
         layer = Float8Linear(nn.Linear(STEP, STEP, device=device))
@@ -107,9 +98,38 @@ def refuse(device: torch.device) -> None:
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise SetupError(
             f"dtype='float8' on {device}",
-            found=str(error).splitlines()[0],
+            found=str(error).splitlines()[0].partition(". ")[0],
             next_step="say bfloat16: float8 needs an NVIDIA GPU of compute capability 8.9 or more",
         ) from error
+
+
+def _product(
+    rows: Tensor, scale: Tensor, narrow: Tensor, narrow_scale: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Rows times the transposed weights in bfloat16; a scale for each row of both.
+
+    Raises:
+        SetupError: this torch has no `scaled_mm`. Only who multiplies needs it.
+    """
+    offered = cast("Any", functional)
+    if not hasattr(offered, "scaled_mm") or not hasattr(offered, "ScalingType"):
+        raise SetupError(
+            "dtype='float8', a matrix product of float8 numbers",
+            found=f"torch {torch.__version__}, whose torch.nn.functional has no scaled_mm",
+            next_step="say bfloat16, or pip install 'torch>=2.11'",
+        )
+    by_row = offered.ScalingType.RowWise
+    made = offered.scaled_mm(
+        rows,
+        narrow.T,
+        scale,
+        by_row,
+        narrow_scale,
+        by_row,
+        bias=bias,
+        output_dtype=torch.bfloat16,
+    )
+    return cast("Tensor", made)
 
 
 def _large(layer: nn.Module) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,77 +15,19 @@ from torch import Tensor
 from omnibind.engine.batching import Batcher, Priority, Request
 from omnibind.engine.forward import shapes_of
 from omnibind.engine.items import Item
+from omnibind.engine.outcome import Cancelled, Encoded, Interrupted
 from omnibind.engine.prepare import Prepared, failure_of
 from omnibind.engine.report.stats import Recorder
 from omnibind.engine.workers import Workers
 from omnibind.errors import ItemFailure
 from omnibind.specs import EncoderSpec
 
-__all__ = ["Cancel", "Cancelled", "Encoded", "Interrupted", "Job", "OnDone", "Parts"]
+__all__ = ["Job", "OnDone", "Parts"]
 
 PREPARING = ""
 """Stands among an item's encoders while it is decoded and preprocessed."""
 OnDone = Callable[[Item], None]
 Prepare = Callable[[Item, Sequence[EncoderSpec]], Prepared]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """Rows of the items that could be encoded.
-
-    Attributes:
-        rows: encoder key -> `[item, dim]`, in the order of `indices` of its modality.
-        indices: modality -> positions of the good items in the caller's list.
-        failures: the others, each with its stage and reason.
-    """
-
-    rows: Mapping[str, Tensor]
-    indices: Mapping[str, tuple[int, ...]]
-    failures: tuple[ItemFailure, ...]
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in the middle of a call.
-
-    Attributes:
-        done: what the call would have given, of the items that were through by then.
-    """
-
-    def __init__(self, done: object) -> None:
-        super().__init__()
-        self.done = done
-
-
-class Cancelled(Exception):
-    """A call that another thread has ended.
-
-    Attributes:
-        done: as of `Interrupted`.
-    """
-
-    def __init__(self, done: object = None) -> None:
-        super().__init__("cancelled")
-        self.done = done
-
-
-class Cancel:
-    """Ends the calls that it was given to, when it is called, from any thread."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._jobs: weakref.WeakSet[Job] = weakref.WeakSet()
-
-    def __call__(self) -> None:
-        """Ends them, and those to come."""
-        self._asked = True
-        for job in tuple(self._jobs):
-            job.stop(Cancelled())
-
-    def watch(self, job: Job) -> None:
-        """Ends this one too."""
-        self._jobs.add(job)
-        if self._asked:
-            job.stop(Cancelled())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +151,11 @@ class Job:
         """Takes the rows of a batch."""
         with self._changed:
             for request, row in zip(requests, rows, strict=True):
-                if request.index in self._left:
-                    self._rows[request.spec.key][request.index] = row
-                    self._answered(request.index, {request.spec.key})
+                left, key = self._left.get(request.index), request.spec.key
+                if left is not None:
+                    self._rows[key][request.index] = row
+                    left.discard(key)
+                    self._answered(request.index, left)
 
     def fail(self, request: Request, error: Exception) -> None:
         """Takes the reason why there is no row."""
@@ -245,7 +188,7 @@ class Job:
         by_key = self._encoders.get(item.modality.name, {})
         with self._changed:
             due = {k for k in by_key if k in group and index not in self._rows[k]}
-            ready = self._unspool(index, due)
+            ready = self._unspool(index, due) if self._spool else []
             missing = due - {request.spec.key for request in ready}
             prepared = {PREPARING} if missing or first else set[str]()
             if due or prepared:
@@ -257,13 +200,14 @@ class Job:
                 self._untold.append(item)
                 self._parts.stats.item(item.modality.name)
             self._note_room()
-        batcher.put(ready)
+        if ready:
+            batcher.put(ready)
         if prepared:
             ahead = later if self._spooled < self._parts.spool else set[str]()
             specs = [spec for key, spec in by_key.items() if key in missing or key in ahead]
             batcher.expect(missing)
             task = partial(self._prepare, item, specs, missing)
-            self._parts.workers.submit(self._priority, task)
+            self._parts.workers.submit(self._priority, task, item.modality.name)
 
     def _has_room(self) -> bool:
         return not self._left or (self._roomy and not self._parts.batcher.crowded)
@@ -326,7 +270,10 @@ class Job:
                 if request.spec.key not in expected:
                     self._spool.setdefault(index, {})[request.spec.key] = request
                     self._spooled += request.nbytes
-            self._answered(index, {PREPARING, *made.rows})
+            left = self._left.get(index)
+            if left is not None:
+                left -= {PREPARING, *made.rows}
+                self._answered(index, left)
         return [request for request in requests if request.spec.key in expected]
 
     def _unspool(self, index: int, due: set[str]) -> list[Request]:
@@ -337,16 +284,14 @@ class Job:
             request.since = time.monotonic()
         return ready
 
-    def _answered(self, index: int, keys: set[str]) -> None:
-        left = self._left.get(index)
-        if left is not None:
-            left -= keys
-            if not left:
-                del self._left[index]
-                self._count(self._items[index])
-                self._note_room()
-                if not self._left or self._roomy:
-                    self._changed.notify_all()
+    def _answered(self, index: int, left: set[str]) -> None:
+        """Lets an item go for which nothing is left to be done."""
+        if not left:
+            del self._left[index]
+            self._count(self._items[index])
+            self._note_room()
+            if not self._left or self._roomy:
+                self._changed.notify_all()
 
     def _count(self, item: Item) -> None:
         """Counts an item that has the rows of all groups."""
@@ -366,8 +311,11 @@ class Job:
 
     def _wait(self, until: Callable[[], bool]) -> None:
         """Waits in the caller's thread; whoever waits for more of this caller looks again."""
-        if not until():
-            self._parts.batcher.nudge()
+        if until():
+            if self._error is not None:
+                raise self._error
+            return
+        self._parts.batcher.nudge()
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or until())
             if self._error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.batching import Batch, Batcher, Request, Sample
+from omnibind.engine.floor import Floor
 from omnibind.engine.forward import out_of_memory, run_batch
 from omnibind.engine.graphs import Graphs, small
 from omnibind.engine.memory.residency import Residency
@@ -33,6 +35,7 @@ class Lane:
         batcher: where batches come from.
         stats: what is done is counted there.
         cache: rows go there; None keeps none.
+        floor: is shared by forwards; None where a device of its own computes.
         numbers: what an encoder computes in.
         graphs: makes a thread's CUDA graphs; None has none.
         early: whether samples come finished (see `omnibind.engine.finishing`).
@@ -49,6 +52,7 @@ class Lane:
         stats: Recorder,
         cache: RowCache | None,
         *,
+        floor: Floor | None = None,
         numbers: Callable[[EncoderSpec], Numbers],
         graphs: Callable[[], Graphs] | None = None,
         early: bool = False,
@@ -57,6 +61,7 @@ class Lane:
         self.name, self.residency = name, residency
         self.device, self._numbers, self._early = residency.device, numbers, early
         self._batcher, self._stats, self._cache = batcher, stats, cache
+        self._floor = floor
         self._new_graphs, self._own = graphs, threading.local()
         self._graphs: list[Graphs] = []
         residency.on_leave = self._forget
@@ -146,7 +151,7 @@ class Lane:
                 queued=batch.queued,
                 sample_bytes=batch.nbytes,
             )
-            with self.residency.holding(batch.spec) as module:
+            with self.residency.holding(batch.spec) as module, self._sharing():
                 self._encode(batch.spec, module, batch.requests)
         except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for rows
             for caller in {id(r.caller): r.caller for r in batch.requests}.values():
@@ -198,6 +203,9 @@ class Lane:
             return module
         return partial(graphs.rows, spec.key, load, module)
 
+    def _sharing(self) -> AbstractContextManager[object]:
+        return self._floor.shared() if self._floor else nullcontext()
+
     def _smaller(self, key: str, count: int) -> int:
         """Half of what did not fit; remembered. Graphs have memory of their own: they go."""
         if self._new_graphs:
@@ -208,16 +216,19 @@ class Lane:
         return half
 
     def _keep(self, spec: EncoderSpec, requests: Sequence[Request], rows: Tensor) -> None:
-        good = rows.isfinite().all(-1).tolist()
-        kept = [(r, row) for r, row, fine in zip(requests, rows, good, strict=True) if fine]
+        """Sends good rows to their callers."""
+        fine = rows.isfinite().all(-1).tolist()
+        kept = [(r, row) for r, row, good in zip(requests, rows, fine, strict=True) if good]
         if self._cache is not None:
             self._cache.put({request.cache_key: row for request, row in kept})
         self._stats.encoder(spec.key, items=len(kept))
-        for caller in {id(request.caller): request.caller for request, _ in kept}.values():
-            theirs = [(request, row) for request, row in kept if request.caller is caller]
-            caller.keep([request for request, _ in theirs], [row for _, row in theirs])
-        for request, fine in zip(requests, good, strict=True):
-            if not fine:
+        theirs: defaultdict[int, list[tuple[Request, Tensor]]] = defaultdict(list)
+        for request, row in kept:
+            theirs[id(request.caller)].append((request, row))
+        for pairs in theirs.values():
+            pairs[0][0].caller.keep([r for r, _ in pairs], [row for _, row in pairs])
+        for request, good in zip(requests, fine, strict=True):
+            if not good:
                 self._fail(request, ValueError("the encoder gave a row with NaN or infinity"))
 
     def _fail(self, request: Request, error: Exception) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from omnibind.engine.garbage import Garbage
 from omnibind.engine.memory.budget import module_bytes
 from omnibind.engine.precision import Numbers, borne, build, laid_out
 from omnibind.errors import PluginError
@@ -27,6 +28,7 @@ class Networks:
         size, weights, seed: how they are built (see `omnibind.weights.build_encoder`).
         long: the setting of those that have it (see `omnibind.specs.Long`).
         dtype: the numbers that they compute in, where their cards bear it.
+        garbage: is told of each that has been built.
     """
 
     size: Size = "full"
@@ -34,6 +36,7 @@ class Networks:
     seed: int = 0
     long: Long = "windows"
     dtype: Numbers = "float32"
+    garbage: Garbage = field(default_factory=Garbage)
     _preparing: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     _identities: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])
     _sizes: dict[str, int] = field(default_factory=dict[str, int])
@@ -48,8 +51,16 @@ class Networks:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
 
-    def build(self, spec: EncoderSpec, device: torch.device) -> nn.Module:
-        """An encoder with its weights on a device, in the numbers that it computes in."""
+    def build(
+        self, spec: EncoderSpec, device: torch.device, drawn_on: torch.device | None = None
+    ) -> nn.Module:
+        """An encoder with its weights on a device, in the numbers that it computes in.
+
+        Args:
+            spec: its card.
+            device: where it is to be.
+            drawn_on: see `omnibind.weights.build_encoder`.
+        """
         module = build(
             spec,
             self.numbers(spec),
@@ -57,8 +68,10 @@ class Networks:
             weights=self.weights,
             seed=self.seed,
             device=device,
+            drawn_on=drawn_on,
         )
         self._set_long(spec, module)
+        self.garbage.loaded()
         return module
 
     def numbers(self, spec: EncoderSpec) -> Numbers:
@@ -67,6 +80,9 @@ class Networks:
 
     def preparing(self, spec: EncoderSpec) -> Encoder:
         """An encoder whose `preprocess` can be called; several threads may ask at once."""
+        made = self._preparing.get(spec.key)
+        if made is not None:
+            return cast("Encoder", made)
         with self._guard:
             lock = self._locks.setdefault(spec.key, threading.Lock())
         with lock:
@@ -74,6 +90,7 @@ class Networks:
                 module = skeleton(spec, size=self.size, weights=self.weights)
                 self._set_long(spec, module)
                 self._preparing[spec.key] = module
+                self.garbage.loaded()
             return cast("Encoder", self._preparing[spec.key])
 
     def nbytes(self, spec: EncoderSpec) -> int:

@@ -71,6 +71,7 @@ def build(
     weights: Weights = "official",
     seed: int = 0,
     device: torch.device | str = "cpu",
+    drawn_on: torch.device | None = None,
 ) -> nn.Module:
     """An encoder in these numbers, whatever those of its file are; its card is not asked.
 
@@ -85,6 +86,7 @@ def build(
         device=device,
         dtype=torch.float32,
         products=_products(numbers),
+        drawn_on=drawn_on,
     )
     return float8.shrunk(module) if numbers == "float8" else module
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnibind.errors import StoreError
-from omnibind.store.columns import Column, Entry, rows_in
+from omnibind.store.columns import Column, Entry, rows_in, unusable
 from omnibind.store.ids import IdIndex, packed
 from omnibind.store.lance import Dataset, open_dataset, saying_what_failed
 
@@ -95,7 +95,8 @@ class Store:
         """Rows of some items, float32, unit norm, in the order asked for.
 
         Raises:
-            StoreError: no such column or position, or an item without a row of this encoder.
+            StoreError: no such column or position, an item without a row of this encoder, or a
+                row that is damaged: the store takes none without a direction, so it was one.
         """
         column = self.column(modality, key)
         unique, where = np.unique(positions.cpu().numpy(), return_inverse=True)
@@ -105,7 +106,10 @@ class Store:
         rows, there = rows_in(table.column(column.name).combine_chunks())
         if not there.all():
             raise self._without_row(modality, key, int(unique[~there][0]))
-        return F.normalize(torch.from_numpy(rows)[torch.from_numpy(where)], dim=-1)
+        made = torch.from_numpy(rows)
+        if (broken := unusable(made)).any():
+            raise self._damaged(modality, key, unique[broken.numpy()])
+        return F.normalize(made[torch.from_numpy(where)], dim=-1)
 
     def entry(self, modality: str, position: int) -> Entry:
         """Id, source and metadata of one item."""
@@ -146,6 +150,15 @@ class Store:
                 found=f"items 0 to {count - 1}",
                 next_step="the pairs belong to another store: run the stage `pair` again",
             )
+
+    def _damaged(self, modality: str, key: str, positions: NDArray[np.int64]) -> StoreError:
+        return StoreError(
+            f"the {modality} rows of {key!r} in {self.folder}",
+            found=f"NaN, infinity or only zeros in {len(positions)} of those that were read, the "
+            f"first at position {positions[0]}",
+            next_step=f"`omnibind store verify {self.folder}` lists all; `omnibind store drop "
+            f"{self.folder} {key}`, and the next `omnibind bind` makes them again",
+        )
 
     def _without_row(self, modality: str, key: str, position: int) -> StoreError:
         return StoreError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Literal, cast
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from omnibind.errors import PluginError, WeightsError
 from omnibind.specs import EncoderSpec, Size, resolve
+from omnibind.weights.initial import initialised
 from omnibind.weights.meta import Weightless
 from omnibind.weights.placement import place
+from omnibind.weights.recorded import UnrecordableError
 from omnibind.weights.references import locate
 from omnibind.weights.state import LoadReport, State, read_state
 
@@ -34,6 +37,7 @@ def build_encoder(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     products: torch.dtype | None = None,
+    drawn_on: torch.device | None = None,
 ) -> nn.Module:
     """Makes an encoder in eval mode, without gradients.
 
@@ -44,20 +48,22 @@ def build_encoder(
         weights: `official` loads the card's references; `random` keeps a seeded initialisation
             and needs no file at any size.
         seed: of the random initialisation, together with the key.
-        device: where it is to be; published weights go there tensor by tensor.
+        device: where it is to be; weights go there, or are drawn there, tensor by tensor. Random
+            ones are the same for the same seed on the same kind of device.
         dtype: of its numbers. By default published weights keep their own on an accelerator
             (the wider one of a mixed file) and become float32 on a CPU; random ones stay as the
             builder made them.
         products: of the weights of layers that multiply matrices, where theirs is another (see
             `omnibind.weights.placement.dtypes`); such a network runs under `torch.autocast`.
+        drawn_on: where random weights are drawn; by default on `device`. For a network that waits
+            on the host and has to be what it would be on an accelerator.
 
     Raises:
         WeightsError: a file is missing or does not fit, or a tensor stays empty.
         PluginError: the card names no callable that makes an `nn.Module`.
     """
     if size == "tiny" or weights == "random":
-        module = seeded(lambda: _make(spec, size, {}), spec.key, seed)
-        place(module, torch.device(device), dtype, products)
+        module = _random(spec, size, seed, torch.device(device), dtype, products, drawn_on)
     else:
         module = _with_weights(spec, torch.device(device), dtype, products)
     return module.eval().requires_grad_(False)
@@ -94,9 +100,18 @@ def skeleton(spec: EncoderSpec, *, size: Size = "full", weights: Weights = "offi
     return seeded(bare, spec.key, 0).eval().requires_grad_(False)
 
 
-def seeded(make: Callable[[], nn.Module], name: str, seed: int) -> nn.Module:
-    """Runs a constructor with a random state of its own: same name and seed, same weights."""
-    with SEEDING, torch.random.fork_rng(devices=[]):
+def seeded(
+    make: Callable[[], nn.Module], name: str, seed: int, device: torch.device | None = None
+) -> nn.Module:
+    """Runs a constructor with a random state of its own: same name and seed, same weights.
+
+    Args:
+        make: the constructor.
+        name, seed: say what is drawn.
+        device: on which it draws too, besides the CPU.
+    """
+    others = [device] if device is not None and device.type == "cuda" else []
+    with SEEDING, torch.random.fork_rng(devices=others):
         torch.manual_seed(zlib.crc32(name.encode()) + seed)
         return make()
 
@@ -119,6 +134,36 @@ def merged_state(references: Iterable[str]) -> dict[str, Tensor]:
             )
         merged.update(state)
     return merged
+
+
+def _random(
+    spec: EncoderSpec,
+    size: Size,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    products: torch.dtype | None,
+    drawn_on: torch.device | None,
+) -> nn.Module:
+    """Random weights; they are made on the host as a whole only where a constructor needs that."""
+
+    def make() -> nn.Module:
+        return _make(spec, size, {})
+
+    source = drawn_on or device
+    only_cpu = device.type == source.type == "cpu"
+    as_made = {dtype, products} <= {None, torch.float32} and only_cpu
+    if not as_made and device.type != "meta":
+        with suppress(UnrecordableError):
+            return seeded(
+                lambda: initialised(make, device, dtype, products, drawn_on=source),
+                spec.key,
+                seed,
+                source,
+            )
+    module = seeded(make, spec.key, seed)
+    place(module, device, dtype, products)
+    return module
 
 
 def _with_weights(

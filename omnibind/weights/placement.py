@@ -15,7 +15,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HALVES", "PRODUCTS", "Ranges", "dtypes", "file_pages", "give_back", "place"]
+__all__ = [
+    "HALVES",
+    "PRODUCTS",
+    "Ranges",
+    "dtypes",
+    "file_pages",
+    "give_back",
+    "owners_of",
+    "place",
+]
 
 MAPS = Path("/proc/self/maps")
 SMAPS = Path("/proc/self/smaps")
@@ -39,7 +48,7 @@ def place(
         dtype, products: see `dtypes`.
     """
     pages, wanted = file_pages(), dtypes(module, dtype, products)
-    for identity, owners in _owners(module).items():
+    for identity, owners in owners_of(module).items():
         tensor: Tensor = getattr(*owners[0])
         before = tensor.detach()
         after = before.to(device=device, dtype=wanted[identity])
@@ -65,7 +74,7 @@ def dtypes(
     """
     stored = {id(tensor) for tensor in module.state_dict(keep_vars=True).values()}
     found: dict[int, torch.dtype] = {}
-    for identity, owners in _owners(module).items():
+    for identity, owners in owners_of(module).items():
         tensor: Tensor = getattr(*owners[0])
         found[identity] = tensor.dtype
         if tensor.is_floating_point():
@@ -81,7 +90,7 @@ def _multiplies(tensor: Tensor, owners: list[tuple[nn.Module, str]]) -> bool:
     return ours and isinstance(tensor, nn.Parameter)
 
 
-def _owners(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+def owners_of(module: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     """Where each tensor hangs, by its identity: shared tensors stay shared."""
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
     for layer in module.modules():

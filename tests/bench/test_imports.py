@@ -11,7 +11,8 @@ import sys
 for name in {BLOCKED!r}:
     sys.modules[name] = None  # an import of it fails
 import omnibind.engine, omnibind.bench.ceiling, omnibind.bench.throughput, omnibind.bench.threads
-import omnibind.bench.overhead, omnibind.bench.endurance, omnibind.cli.bench
+import omnibind.bench.overhead, omnibind.bench.endurance, omnibind.bench.precision
+import omnibind.cli.bench
 from omnibind.plugins import registry
 assert len(registry().recipe("large").spaces) == 13, registry().recipe("large").spaces
 model = omnibind.bench.setting.Setting(recipe="base", size="tiny", weights="random").model()

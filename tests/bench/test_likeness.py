@@ -24,6 +24,7 @@ ONE = Likeness(
 )
 
 
+@pytest.mark.usefixtures("float8_products")
 def test_each_kind_of_number_is_compared_with_the_next_wider_one(media, known):
     (card,) = [card for card in encoders(known) if card.modality == "text"][:1]
     half, eighth = measure(card, media, known, size="tiny", weights="random")

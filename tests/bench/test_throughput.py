@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ import torch
 from omnibind.bench.bare import loop
 from omnibind.bench.ceiling import Ceiling
 from omnibind.bench.naive import Naive
-from omnibind.bench.setting import Networks, Setting, cards_of
+from omnibind.bench.networks import Networks
+from omnibind.bench.setting import Setting, cards_of
 from omnibind.bench.throughput import ALL, Figure, measure
 from omnibind.bench.timing import Spread
+from omnibind.engine.memory.budget import bytes_of
 from omnibind.errors import SetupError, UnknownNameError
 
 CPU = torch.device("cpu")
@@ -47,6 +51,64 @@ def test_a_figure_has_its_spread_and_stands_beside_floor_and_prediction(figures)
         assert one.flops > 0
         assert one.floor > 0
         assert one.prediction > 0
+
+
+def test_rows_that_are_alike_have_a_cosine_of_one(figures):
+    assert all(0.999999 < one.cosine < 1.000001 for one in figures)
+
+
+def test_what_the_engine_has_on_its_device_is_told(figures):
+    assert all(one.resident > 0 for one in figures)
+    assert [one.moved for one in figures] == [0] * len(figures)
+    assert [one.peak for one in figures] == [None] * len(figures)
+
+
+def test_networks_that_do_not_fit_together_come_one_at_a_time_and_rows_are_the_same(media, known):
+    setting = Setting(recipe="toys", size="tiny", device="cpu", batch=2, workers=2)
+    found = measure(setting, media, CEILING, naive=True, runs=1, alone=True, known=known)
+    assert all(one.alone and one.difference < 1e-5 and one.stages.decode > 0 for one in found)
+
+
+def test_a_network_that_is_alone_leaves_before_the_next_is_built(media, known, setting):
+    model = setting.model(known)
+    networks = Networks(setting, CPU, alone=True)
+    there = []
+    for spec in cards_of(model, ["audio"])["audio"].values():
+        there.append(weakref.ref(networks.get(spec)))
+        assert networks.nbytes == bytes_of(spec, "tiny")
+    Naive(model, networks, batch=5).embed("audio", media["audio"])
+    loop(known.modality("audio"), media["audio"], cards_of(model, ["audio"]), networks, batch=2)
+    assert len(there) == 2
+    assert sum(one() is not None for one in there) == 0
+    model.engine.close()
+
+
+def test_building_is_counted_apart_and_once(known, setting):
+    networks = Networks(setting, CPU)
+    spec = known.space("back").encoders["text"]
+    networks.get(spec)
+    wall, work = networks.wall, networks.work
+    networks.get(spec)
+    assert networks.wall == wall > 0
+    assert networks.work == work
+
+
+def huge(size, assets):
+    return torch.nn.Linear(1 << 20, 1 << 20)  # 4 TiB
+
+
+def test_networks_that_the_host_has_no_memory_for_do_not_fit(known, setting):
+    card = replace(known.space("back").encoders["text"], build=f"{__name__}:huge")
+    assert not Networks(setting, CPU).fit([card])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("ops.txt", "aten::linear"), ("ops.json", "traceEvents")]
+)
+def test_a_profile_says_what_all_threads_have_done(media, known, setting, tmp_path, name, said):
+    texts = {"text": media["text"]}
+    measure(setting, texts, CEILING, runs=1, known=known, profile=tmp_path / name)
+    assert said in (tmp_path / name).read_text()
 
 
 def test_without_naive_nothing_is_compared(media, known, setting):

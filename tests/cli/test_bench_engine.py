@@ -24,6 +24,14 @@ def test_the_engine_is_measured_beside_the_naive_way(omnibind, tmp_path):
     assert all(one["difference"] < 1e-5 for one in written["figures"])
 
 
+def test_one_profile_is_of_one_setting(omnibind, tmp_path):
+    profile = ("--profile", str(tmp_path / "ops.txt"))
+    assert omnibind("bench", "engine", *TOYS, *profile).code == 0
+    assert "CPU" in (tmp_path / "ops.txt").read_text()
+    ran = omnibind("bench", "engine", *TOYS, "--batch", "3", *profile)
+    assert (ran.code, "--profile" in ran.err) == (2, True)
+
+
 @pytest.mark.parametrize("words", [("overhead", *TOYS), ("threads", *TOYS, "--threads", "2")])
 def test_json_is_one_document(omnibind, words):
     ran = omnibind("bench", *words, "--json")

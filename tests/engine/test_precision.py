@@ -29,6 +29,7 @@ from omnibind.weights import LoadReport, load_state
 CPU = torch.device("cpu")
 WIDTH = 768
 DTYPES = ("auto", "float32", "bfloat16", "float8")
+
 MODALITIES = load_registry().modalities
 
 
@@ -104,8 +105,24 @@ def _encoded(engine: Engine, *specs: EncoderSpec) -> Mapping[str, Tensor]:
 
 
 def test_auto_is_float32_on_a_cpu_and_the_rest_is_what_it_says() -> None:
-    said = [resolved(d, [CPU]) for d in ("auto", "float32", "bfloat16", "float8")]
-    assert said == ["float32", "float32", "bfloat16", "float8"]
+    said = [resolved(d, [CPU]) for d in ("auto", "float32", "bfloat16")]
+    assert said == ["float32", "float32", "bfloat16"]
+
+
+@pytest.mark.usefixtures("float8_products")
+def test_float8_is_what_it_says_where_torch_multiplies_it() -> None:
+    assert resolved("float8", [CPU]) == "float8"
+
+
+@pytest.mark.parametrize("missing", ["scaled_mm", "ScalingType"])
+def test_a_torch_without_float8_products_is_named_when_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.delattr(torch.nn.functional, missing)
+    assert resolved("bfloat16", [CPU]) == "bfloat16"
+    with pytest.raises(SetupError, match="has no scaled_mm") as error:
+        resolved("float8", [CPU])
+    assert "say bfloat16" in error.value.next_step
 
 
 def test_float8_is_refused_where_torch_does_not_multiply_it() -> None:
@@ -147,6 +164,7 @@ def test_samples_norms_and_protected_products_stay_float32_and_layers_multiply_b
     assert rows.dtype == torch.float32
 
 
+@pytest.mark.usefixtures("float8_products")
 def test_rows_of_narrower_numbers_are_alike_and_not_equal() -> None:
     exact, half, eighth = _rows("float32"), _rows("bfloat16"), _rows("float8")
     for near in (half, eighth):
@@ -189,6 +207,7 @@ def test_nothing_is_computed_in_bfloat16_outside_of_a_forward() -> None:
         assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.usefixtures("float8_products")
 def test_an_engine_computes_in_what_it_is_asked_for_and_its_cache_keeps_them_apart(
     engines: Callable[..., Engine], tmp_path: Path
 ) -> None:
@@ -202,8 +221,10 @@ def test_an_engine_computes_in_what_it_is_asked_for_and_its_cache_keeps_them_apa
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8"])
 def test_an_encoder_that_is_larger_than_the_budget_gives_the_same_rows(
-    engines: Callable[..., Engine], dtype: str
+    engines: Callable[..., Engine], dtype: str, request: pytest.FixtureRequest
 ) -> None:
+    if dtype == "float8":
+        request.getfixturevalue("float8_products")
     size = Networks("full", "random", dtype=dtype).nbytes(BEARS)
     whole = _encoded(engines(dtype=dtype), BEARS)["net"]
     with warnings.catch_warnings():

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from omnibind.engine import Engine, Item, recognise
 from omnibind.engine.finishing import sample_of
-from omnibind.engine.job import Encoded
 from omnibind.engine.memory.budget import bytes_of
+from omnibind.engine.outcome import Encoded
 from omnibind.engine.placement import place
 from omnibind.errors import SetupError
 from omnibind.plugins import registry

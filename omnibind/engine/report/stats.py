@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 __all__ = ["EncoderStats", "LaneStats", "Recorder", "Stats"]
 
@@ -131,7 +132,7 @@ class Recorder:
     began: float = field(default_factory=time.monotonic)
     items: dict[str, int] = field(default_factory=dict[str, int])
     done: dict[str, int] = field(default_factory=dict[str, int])
-    encoders: dict[str, EncoderStats] = field(default_factory=dict[str, EncoderStats])
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     failed: int = 0
     decoded: int = 0
     decoding: float = 0.0
@@ -169,9 +170,15 @@ class Recorder:
     def encoder(self, key: str, **more: int | float) -> None:
         """Adds to an encoder's counts, by their names."""
         with self._guard:
-            before = self.encoders.get(key, EncoderStats())
-            added = {name: getattr(before, name) + value for name, value in more.items()}
-            self.encoders[key] = replace(before, **added)
+            counts = self.counts.setdefault(key, {})
+            for name, value in more.items():
+                counts[name] = counts.get(name, 0) + value
+
+    @property
+    def encoders(self) -> dict[str, EncoderStats]:
+        """Counts of each encoder, by key."""
+        with self._guard:
+            return {key: EncoderStats(**counts) for key, counts in self.counts.items()}
 
     @contextmanager
     def timed(self, key: str) -> Generator[None]:
@@ -186,6 +193,7 @@ class Recorder:
         self, waiting: Mapping[str, int], waiting_bytes: int, lanes: tuple[LaneStats, ...]
     ) -> Stats:
         """Everything counted so far."""
+        encoders = self.encoders
         with self._guard:
             return Stats(
                 seconds=time.monotonic() - self.began,
@@ -198,6 +206,6 @@ class Recorder:
                 replaced=self.replaced,
                 waiting=waiting,
                 waiting_bytes=waiting_bytes,
-                encoders=dict(self.encoders),
+                encoders=encoders,
                 lanes=lanes,
             )

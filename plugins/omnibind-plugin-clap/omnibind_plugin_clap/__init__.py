@@ -35,6 +35,7 @@ def _text(space: str, weights: str, file: str) -> EncoderSpec:
         flops_per_item=13.3e9,
         build="omnibind_plugin_clap.text:build",
         weights=(weights,),
+        sample="clap-text",
         precision="bfloat16",
         assets={"vocabulary": VOCABULARY},
         note=f"FLOPs are of 77 tokens; shorter texts need fewer, for padding is left out. {file}",

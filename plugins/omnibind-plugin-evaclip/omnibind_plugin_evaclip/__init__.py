@@ -7,6 +7,8 @@ from omnibind.specs import EncoderSpec, SpaceSpec
 
 __all__ = ["SPACES", "provide_spaces"]
 
+CLIP_TOKENS = "clip-text-77"
+"""The sample of texts in open_clip's CLIP tokens, 77 of them; other plugins make it too."""
 UNPINNED = "revision and checksum of the published file unknown: the main branch is read"
 UNSEEN = "real file not seen; layout proven at tiny size on one filled by formula"
 COPY = "open_clip's copy, not the authors' file; its layout is open_clip's, and was not seen"
@@ -26,6 +28,8 @@ def _space(
 ) -> SpaceSpec:
     """A card from what differs: width, parameters and FLOPs of each tower, the file."""
     facts = {"image": image, "text": text}
+    # the 18B's texts end at 42 tokens, and are cleaned otherwise: a sample of its own
+    samples = {"image": "clip-picture-224", "text": "" if name == "eva-clip-18b" else CLIP_TOKENS}
     return SpaceSpec(
         name=name,
         dim=dim,
@@ -37,7 +41,7 @@ def _space(
                 params=params,
                 flops_per_item=flops,
                 build=f"omnibind_plugin_evaclip.networks:{modality}_{name}",
-                sample={"image": "clip-picture-224", "text": "evaclip-text"}[modality],
+                sample=samples[modality],
                 weights=(weights,),
                 precision="bfloat16",
                 note=note,

@@ -10,6 +10,8 @@ from omnibind.specs import EncoderSpec, SpaceSpec
 __all__ = ["DFN5B_H14", "provide_spaces", "space_from"]
 
 NAMED = "OMNIBIND_OPENCLIP"
+CLIP_TOKENS = "clip-text-77"
+"""The sample of texts in open_clip's CLIP tokens, 77 of them; other plugins make it too."""
 
 
 def _dfn(modality: str, params: int, flops: float) -> EncoderSpec:
@@ -20,6 +22,7 @@ def _dfn(modality: str, params: int, flops: float) -> EncoderSpec:
         params=params,
         flops_per_item=flops,
         build=f"omnibind_plugin_openclip.networks:{modality} ViT-H-14-quickgelu dfn5b",
+        sample=CLIP_TOKENS if modality == "text" else "",
         weights=("hub:apple/DFN5B-CLIP-ViT-H-14@main/open_clip_pytorch_model.bin",),
         precision="bfloat16",
         note="revision and checksum unknown: the main branch is read; file not seen, that it is "

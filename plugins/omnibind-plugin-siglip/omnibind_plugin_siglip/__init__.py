@@ -46,6 +46,10 @@ def space_from(model: str, *, name: str = "", owner: str = "google") -> SpaceSpe
     }
     vocabulary = "tokenizer.json" if siglip.second else "spiece.model"
     untold = {"image": (), "text": (UNTOLD,)}
+    samples = {
+        "image": f"siglip-image-{siglip.side}",
+        "text": "siglip2-text" if siglip.second else "siglip-text",  # one vocabulary a generation
+    }
     encoders = {
         modality: EncoderSpec(
             key=f"{name}-{modality}",
@@ -54,7 +58,7 @@ def space_from(model: str, *, name: str = "", owner: str = "google") -> SpaceSpe
             params=params,
             flops_per_item=flops,
             build=f"omnibind_plugin_siglip.networks:{modality} {model}",
-            sample=f"siglip-image-{siglip.side}" if modality == "image" else "",
+            sample=samples[modality],
             weights=(f"hub:{owner}/{model}@main/model.safetensors",),
             assets={"vocabulary": f"hub:{owner}/{model}@main/{vocabulary}"}
             if modality == "text"

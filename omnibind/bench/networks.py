@@ -1,0 +1,88 @@
+"""Networks of a benchmark's own, beside the engine's: all at once, or one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from omnibind.bench.setting import Setting
+from omnibind.engine.memory.budget import budget_of, bytes_of, host_has_room, module_bytes
+from omnibind.engine.memory.copies import emptied
+from omnibind.specs import Encoder, EncoderSpec
+from omnibind.weights import build_encoder
+
+__all__ = ["Networks"]
+
+
+@dataclass
+class Networks:
+    """Encoders in float32, built as the engine's are: from the same weights.
+
+    The published code holds all of them at once. Where they do not fit beside the engine's, one at
+    a time gives the same rows and the same forwards; only building it again takes time, which is
+    counted apart.
+
+    Attributes:
+        setting: size, weights and seed.
+        device: where they live.
+        alone: each leaves before the next one comes.
+        wall, work: wall and processor seconds of building, so far.
+    """
+
+    setting: Setting
+    device: torch.device
+    alone: bool = False
+    wall: float = 0.0
+    work: float = 0.0
+    _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+
+    def get(self, spec: EncoderSpec) -> Encoder:
+        """The encoder of a card; built where it is not there."""
+        if spec.key not in self._built:
+            wall, work = time.perf_counter(), time.process_time()
+            if self.alone:
+                self.forget()
+            self._built[spec.key] = self._made(spec)
+            self.wall += time.perf_counter() - wall
+            self.work += time.process_time() - work
+        return cast("Encoder", self._built[spec.key])
+
+    def groups(self, cards: Iterable[EncoderSpec]) -> list[list[EncoderSpec]]:
+        """Those that are there together."""
+        listed = list(cards)
+        return [[card] for card in listed] if self.alone else [listed]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of those that are there."""
+        return sum(map(module_bytes, self._built.values()))
+
+    def forget(self) -> None:
+        """Drops all of them."""
+        self._built.clear()
+        emptied(self.device)
+
+    def fit(self, cards: Iterable[EncoderSpec]) -> bool:
+        """Whether all of these fit beside what is on the device now, and leave room to compute."""
+        kinds = {card.key: card for card in cards}.values()
+        wanted = sum(bytes_of(card, self.setting.size, torch.float32) for card in kinds)
+        free = budget_of("auto", self.device)
+        return host_has_room(wanted) if free is None else wanted <= free
+
+    def _made(self, spec: EncoderSpec) -> nn.Module:
+        module = build_encoder(
+            spec,
+            size=self.setting.size,
+            weights=self.setting.weights,
+            seed=self.setting.seed,
+            device=self.device,
+            dtype=torch.float32,
+        )
+        if spec.long:
+            cast("Any", module).long = "windows"  # the engine's default
+        return module
