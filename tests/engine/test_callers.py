@@ -153,6 +153,7 @@ def test_an_error_in_a_callers_list_leaves_the_engine_in_order(engine: Engine) -
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")  # others use it
 def test_a_forked_process_is_told_to_make_its_own(engine: Engine) -> None:
     engine.encode(texts(2), {"text": [LENGTH]})
     read, write = os.pipe()
