@@ -22,11 +22,11 @@ def exchange(new: Path, place: Path) -> None:
     Elsewhere, and on file systems that cannot, there is none for a moment.
     """
     old = place.with_name(f"{place.name}.before")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists() and _swapped(new, place):
-        shutil.rmtree(new, ignore_errors=True)
-        return
     if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        if _swapped(new, place):
+            shutil.rmtree(new, ignore_errors=True)
+            return
         os.replace(place, old)
     os.replace(new, place)
     shutil.rmtree(old, ignore_errors=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Literal, cast
@@ -154,12 +154,17 @@ def _random(
     only_cpu = device.type == source.type == "cpu"
     as_made = {dtype, products} <= {None, torch.float32} and only_cpu
     if not as_made and device.type != "meta":
-        with suppress(UnrecordableError):
+        try:
             return seeded(
                 lambda: initialised(make, device, dtype, products, drawn_on=source),
                 spec.key,
                 seed,
                 source,
+            )
+        except UnrecordableError as error:
+            warnings.warn(
+                f"random weights of {spec.key!r} are made on the host as a whole: {error}",
+                stacklevel=2,
             )
     module = seeded(make, spec.key, seed)
     place(module, device, dtype, products)

@@ -43,9 +43,8 @@ def initialised(
         try:
             module = make()
         except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-            raise UnrecordableError(
-                str(error)
-            ) from error  # `make` itself will say if it is its own
+            # if it is the constructor's own fault, `make` itself will say so
+            raise UnrecordableError(str(error)) from error
     _refuse_hidden(module)
     wanted = dtypes(module, dtype, products)
     there: dict[int, list[tuple[Tensor, list[tuple[nn.Module, str]]]]] = defaultdict(list)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from omnibind.cli import main
 from omnibind.engine import shared_engine
@@ -65,6 +67,22 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     shared_engine.cache_clear()
     for name in [name for name in sys.modules if name.startswith("toybind")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def make_pools(tmp_path: Path) -> Callable[[int, int], tuple[str, ...]]:
+    """Writes so many pictures and texts, and gives the options that name them."""
+
+    def make(pictures: int, texts: int) -> tuple[str, ...]:
+        folder, lines = tmp_path / "pictures", tmp_path / "texts.txt"
+        folder.mkdir()
+        for n in range(pictures):
+            pixels = np.random.default_rng(n).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{n}.png")
+        lines.write_text("".join(f"{n} cats\n" for n in range(texts)))
+        return "--pool", f"image={folder}", "--pool", f"text={lines}"
+
+    return make
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from omnibind.checkpoint import read_checkpoint
 from omnibind.store import Store
@@ -22,17 +20,10 @@ ADD = ("bind", "add", "toy-late", "--size", "tiny")
 
 
 @pytest.fixture
-def bound(omnibind, tmp_path) -> Path:
+def bound(omnibind, make_pools, tmp_path) -> Path:
     """A binding, long enough that adding takes a hundred steps."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for n in range(40):
-        pixels = np.random.default_rng(n).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{n}.png")
-    (tmp_path / "texts.txt").write_text("".join(f"{n} cats\n" for n in range(60)))
-    pools = ("--pool", f"image={folder}", "--pool", f"text={tmp_path / 'texts.txt'}")
     out = tmp_path / "out"
-    ran = omnibind("bind", "toys", *pools, "--out", out, "--size", "tiny", *FAST)
+    ran = omnibind("bind", "toys", *make_pools(40, 60), "--out", out, "--size", "tiny", *FAST)
     assert ran.code == 0, ran.err
     return out
 

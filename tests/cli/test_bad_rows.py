@@ -10,7 +10,6 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from omnibind.store import Store
 
@@ -56,15 +55,9 @@ class Sick(torch.nn.Module):
 
 
 @pytest.fixture
-def pools(tmp_path: Path) -> tuple[str, ...]:
+def pools(make_pools) -> tuple[str, ...]:
     """Some pictures and some texts."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for n in range(40):
-        pixels = np.random.default_rng(n).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{n}.png")
-    (tmp_path / "texts.txt").write_text("".join(f"{n} cats\n" for n in range(60)))
-    return "--pool", f"image={folder}", "--pool", f"text={tmp_path / 'texts.txt'}"
+    return make_pools(40, 60)
 
 
 @pytest.fixture

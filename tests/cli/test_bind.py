@@ -10,9 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from omnibind.store import Store
 from omnibind.training.tuples import read_tuples
@@ -23,15 +21,9 @@ FAST = ("--min-pairs", "5", "--steps", "3", "--router-steps", "2", "--batch", "1
 
 
 @pytest.fixture
-def pools(tmp_path: Path) -> tuple[str, ...]:
+def pools(make_pools) -> tuple[str, ...]:
     """Some pictures and many texts."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for n in range(PICTURES):
-        pixels = np.random.default_rng(n).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{n}.png")
-    (tmp_path / "texts.txt").write_text("".join(f"{n} cats\n" for n in range(COUNT)))
-    return "--pool", f"image={folder}", "--pool", f"text={tmp_path / 'texts.txt'}"
+    return make_pools(PICTURES, COUNT)
 
 
 def command(pools: tuple[str, ...], out: Path) -> tuple[str, ...]:

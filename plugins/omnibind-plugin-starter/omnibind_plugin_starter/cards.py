@@ -109,10 +109,10 @@ BIRDNET_SOUNDS = EncoderSpec(
     dim=384,
     params=15_668_426,
     flops_per_item=808_000_000.0,
-    precision="bfloat16",
     build="omnibind_plugin_starter.sounds:birdnet_minilm",
     weights=(BIRDNET, f"{OWN}/birdnet-minilm.safetensors"),
-    note="flops are those of one window of 3 s; at most 20 windows of a sound are read",
+    note="flops are those of one window of 3 s; at most 20 windows of a sound are read; float32: "
+    "with bfloat16 products the least cosine is 0.9989",
 )
 
 VIEWS_SHAPES = EncoderSpec(

@@ -17,6 +17,7 @@ from omnibind_plugin_starter import cards
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from omnibind.engine.finishing import collated
 from omnibind.engine.forward import run_batch
 from omnibind.specs import EncoderSpec
 from omnibind.weights import build_encoder
@@ -79,11 +80,10 @@ def file_of(spec: EncoderSpec) -> str:
 
 def _run(encoder: Any, items: int, load: Callable[[int], Any], tap: Callable[..., Any]) -> Any:
     found: list[tuple[Tensor, ...]] = []
-    collate = getattr(encoder, "collate", _stacked)
     for start in range(0, items, BATCH):
         samples = [encoder.preprocess(load(k)) for k in range(start, min(items, start + BATCH))]
         with torch.inference_mode():
-            seen = tap(encoder, collate(samples))
+            seen = tap(encoder, collated(encoder, samples))
         found.append(seen if isinstance(seen, tuple) else (seen,))
         print(f"  {start + len(samples)}", end="\r", flush=True)
     return [torch.cat(parts).clone() for parts in zip(*found, strict=True)]
@@ -94,10 +94,6 @@ def _rows(spec: EncoderSpec, texts: Sequence[str]) -> Tensor:
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     prepared = ([encoder.preprocess(text) for text in batch] for batch in batches)
     return torch.cat([run_batch(spec, encoder, b, torch.device("cpu")) for b in prepared])
-
-
-def _stacked(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _published(spec: EncoderSpec) -> Any:
