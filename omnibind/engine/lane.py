@@ -67,7 +67,7 @@ class Lane:
         residency.on_leave = self._forget
         self._limits: dict[str, int] = {}
         self._placed: Collection[str] | None = None
-        self._count = threads
+        self._count, self._processors = threads, share_of_processors(threads)
         self._threads: list[threading.Thread] = []
 
     def runs(self, key: str) -> bool:
@@ -119,7 +119,7 @@ class Lane:
     def _work(self) -> None:
         try:
             if self.device.type == "cpu":
-                use_processors(share_of_processors(self._count))
+                use_processors(self._processors)
             with _stream(self.device):
                 self._begin()
                 while (batch := self._batcher.take(self)) is not None:

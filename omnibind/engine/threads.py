@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 __all__ = ["share_of_processors", "use_processors"]
 
+_one_at_a_time = threading.Lock()
+
 
 def share_of_processors(parts: int) -> int:
-    """Processors for each of several threads that compute side by side; at least one."""
+    """Processors for each of several threads that compute side by side; at least one.
+
+    Asked by the thread that starts them: torch fixes a thread's own count when it first asks.
+    """
     return max(1, min(torch.get_num_threads(), os.cpu_count() or 1) // parts)
 
 
@@ -21,9 +27,10 @@ def use_processors(count: int) -> None:
     Threads that decode, preprocess and compute side by side would otherwise each start as many
     as there are processors, and wait for one another.
     """
-    default = torch.get_num_threads()
-    torch.set_num_threads(count)
-    # torch takes what was set last as the default of threads to come: put that back
-    after = threading.Thread(target=torch.set_num_threads, args=(default,))
-    after.start()
-    after.join()
+    # torch takes what was set last as the default of threads to come: a new thread reads it and
+    # puts it back, for this one may have begun while another was here
+    with _one_at_a_time, ThreadPoolExecutor(1) as fresh:
+        default = fresh.submit(torch.get_num_threads).result()
+        torch.get_num_threads()  # a thread that never asked takes the default later, and forgets
+        torch.set_num_threads(count)
+        fresh.submit(torch.set_num_threads, default).result()
