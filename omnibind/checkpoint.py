@@ -24,6 +24,7 @@ from torch import nn
 
 from omnibind.binder import Binder
 from omnibind.errors import CheckpointError
+from omnibind.named import CONTENT
 from omnibind.projectors import HeadEnsemble, Identity, Projector, read_projector, write_projector
 from omnibind.routers import Router
 from omnibind.specs import Recipe, Size, Slot, SpaceSpec
@@ -144,9 +145,9 @@ def write_checkpoint(
         "priors": checkpoint.priors,
         "facts": checkpoint.facts,
     }
-    part = folder / "recipe.json.part"
+    part = folder / f"{CONTENT}.part"
     part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
-    part.replace(folder / "recipe.json")
+    part.replace(folder / CONTENT)
 
 
 def read_checkpoint(folder: Path) -> BoundCheckpoint:
@@ -197,12 +198,12 @@ def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / "recipe.json"
+    path = folder / CONTENT
     if not path.is_file():
         raise CheckpointError(
             f"the bound checkpoint {folder}",
-            found="no recipe.json in it" if folder.is_dir() else "no such folder",
-            next_step="give the folder that holds recipe.json, or a recipe's name",
+            found=f"no {CONTENT} in it" if folder.is_dir() else "no such folder",
+            next_step=f"give the folder that holds {CONTENT}, or a recipe's name",
         )
     try:
         content = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))

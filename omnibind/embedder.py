@@ -25,6 +25,7 @@ from omnibind.errors import (
     SetupError,
     UnknownNameError,
 )
+from omnibind.named import checkpoint_folder
 from omnibind.plugins import Registry, registry
 from omnibind.projectors import Projector, read_projector
 from omnibind.specs import EncoderSpec, Long, Recipe, Size, SpaceSpec, resolve
@@ -388,9 +389,10 @@ def _same_dtype(asked: Dtype | None, engine: Engine) -> None:
 
 
 def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights) -> BoundCheckpoint:
-    if isinstance(name, Path) or Path(name).is_dir():
-        return read_checkpoint(Path(name))
-    recipe = known.recipe(name)
+    folder = checkpoint_folder(name)
+    if folder is not None:
+        return read_checkpoint(folder)
+    recipe = known.recipe(str(name))
     if weights == "random" or size == "tiny":
         return random_checkpoint(recipe, known.spaces, size=size)
     if recipe.checkpoint:

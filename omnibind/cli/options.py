@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from omnibind.named import checkpoint_folder
+
 if TYPE_CHECKING:
     from typer import Context
 
@@ -132,8 +134,7 @@ class Loading:
     @property
     def name(self) -> str | Path:
         """The recipe's name, or the absolute folder of a checkpoint."""
-        folder = Path(self.recipe).expanduser()
-        return folder.absolute() if folder.is_dir() else self.recipe
+        return checkpoint_folder(self.recipe) or self.recipe
 
     def facts(self) -> dict[str, Any]:
         """The same as JSON, for the table that it makes."""

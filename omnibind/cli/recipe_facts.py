@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from omnibind.named import checkpoint_folder
 from omnibind.plugins import Registry
 from omnibind.specs import EncoderSpec, Recipe, SpaceSpec
 
@@ -71,11 +71,12 @@ class WeightsFile:
 
 def find_recipe(known: Registry, name: str) -> Recipe:
     """The recipe of a name, or of the folder of a bound checkpoint."""
-    if Path(name).is_dir():
-        from omnibind.checkpoint import read_checkpoint
+    folder = checkpoint_folder(name)
+    if folder is None:
+        return known.recipe(name)
+    from omnibind.checkpoint import read_checkpoint
 
-        return read_checkpoint(Path(name)).recipe
-    return known.recipe(name)
+    return read_checkpoint(folder).recipe
 
 
 def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:

@@ -19,6 +19,7 @@ from typing import Any
 
 from omnibind.checkpoint import BoundCheckpoint, read_checkpoint, write_checkpoint
 from omnibind.errors import CheckpointError, TrainingError
+from omnibind.named import CONTENT
 from omnibind.seen import SEEN
 from omnibind.specs import Recipe, Slot
 from omnibind.store import Store, StoreRows
@@ -87,7 +88,7 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     bound = replace(bound, facts={**_facts(plan), "evaluation": _figures(plan), **bound.facts})
     made_of = fingerprint(bound.facts, _learned(plan))
     known = done(plan.out, made_of, DONE)
-    if known is not None and (folder / "recipe.json").is_file():
+    if known is not None and (folder / CONTENT).is_file():
         return Ran(skipped=True, facts=known)
     for name in _added(folder):
         talk(f"{name} had been added to {folder}; it is no part of the new checkpoint")

@@ -48,6 +48,17 @@ def test_a_folder_without_a_manifest_ends_with_2(omnibind, tmp_path):
     assert omnibind("demo", "--media", tmp_path, *TINY).code == 2
 
 
+def test_a_folder_called_like_a_recipe_is_not_taken_for_a_checkpoint(
+    omnibind, media, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toys").mkdir()
+    assert omnibind("demo", "--media", media, "--page", "p.html", *TINY).code == 0
+    asked = omnibind("demo", "--media", media, "--recipe", "./toys", "--size", "tiny")
+    assert asked.code == 2
+    assert "no recipe.json in it" in asked.err
+
+
 def test_a_new_plugin_is_a_folder_of_files(omnibind, tmp_path):
     ran = omnibind("new-plugin", "smell", "--folder", tmp_path)
     assert ran.code == 0
