@@ -1,10 +1,15 @@
 """What every test may ask for."""
 
 import ctypes
+import os
 from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
+
+# Before torch is imported, and for the programs that tests start. Tests train networks so small
+# that threads mostly wait for one another: up to twice as long, and more beside other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,7 @@ class Job:
                     self._admit(item, set(group), later, first=number == 0)
                     self._tell(last=not later)
                 self._open = False
+                self._parts.batcher.nudge()  # others may share a bin with a failed item's sample
                 self._wait(lambda: not self._left)
                 self._tell(last=not later)
         except KeyboardInterrupt as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -37,15 +38,29 @@ class Length(nn.Module):
         return batch["length"][:, None] * self.scale
 
 
-LENGTH = EncoderSpec(
-    key="length",
-    modality="text",
-    dim=2,
-    params=2,
-    flops_per_item=1.0,
-    build=f"{__name__}:Length",
-    weights=(),
-)
+class Large(Length):
+    """Samples that are a full batch each, of which no row can be made."""
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        return {"length": torch.zeros(1 << 20)}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        raise ValueError("too large")
+
+
+def card(kind: type[nn.Module]) -> EncoderSpec:
+    return EncoderSpec(
+        key=kind.__name__.lower(),
+        modality="text",
+        dim=2,
+        params=2,
+        flops_per_item=1.0,
+        build=f"{__name__}:{kind.__name__}",
+        weights=(),
+    )
+
+
+LENGTH, LARGE = card(Length), card(Large)
 
 
 def texts(count: int) -> list[Item]:
@@ -73,7 +88,7 @@ def test_items_of_many_threads_run_in_common_batches(engine: Engine) -> None:
     for thread in threads:
         thread.start()
     while engine.stats().waiting.get("length", 0) < 24 - 2 * 8:  # two batches are under way
-        pass
+        time.sleep(0.002)
     GATE.set()
     for thread in threads:
         thread.join()
@@ -149,6 +164,34 @@ def test_an_error_in_a_callers_list_leaves_the_engine_in_order(engine: Engine) -
     with pytest.raises(OSError, match="ends here"):
         engine.encode(broken(), {"text": [LENGTH]})
     assert len(engine.encode(texts(5), {"text": [LENGTH]}).rows["length"]) == 5
+
+
+def test_a_call_whose_last_item_failed_keeps_nobody_waiting(engine: Engine) -> None:
+    deadline = time.monotonic() + 10
+
+    def until(waiting: int, failed: int) -> None:
+        while (s := engine.stats()).waiting.get("length") != waiting or s.failed != failed:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    def first() -> Iterator[Item]:
+        yield from texts(1)
+        until(waiting=2, failed=1)
+
+    def second() -> Iterator[Item]:
+        until(waiting=1, failed=1)
+        yield from texts(1)
+
+    calls = [(first(), [LENGTH, LARGE]), (second(), [LENGTH])]
+    threads = [
+        threading.Thread(target=engine.encode, args=(items, {"text": specs}), daemon=True)
+        for items, specs in calls
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
