@@ -324,6 +324,7 @@ BROKEN: dict[type, dict[str, str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:random weights of 'LooksAtItsWeights' are made on the host")
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_a_broken_promise_fails_its_own_test_with_the_next_step(kind: type) -> None:
     said = failing(Contract(), space_of(kind.__name__))
