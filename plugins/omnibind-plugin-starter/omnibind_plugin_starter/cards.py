@@ -76,6 +76,7 @@ LITE2_PICTURES = EncoderSpec(
     params=6_968_745,
     flops_per_item=1_720_000_000.0,
     build="omnibind_plugin_starter.pictures:lite2_minilm",
+    revision="2",
     weights=(LITE2, f"{OWN}/lite2-minilm.safetensors"),
     note="float32: with bfloat16 products the least cosine is 0.997",
 )
@@ -87,6 +88,7 @@ LITE0_PICTURES = EncoderSpec(
     params=5_236_457,
     flops_per_item=771_000_000.0,
     build="omnibind_plugin_starter.pictures:lite0_wordllama",
+    revision="2",
     weights=(LITE0, f"{OWN}/lite0-wordllama.safetensors"),
     note="float32: with bfloat16 products the least cosine is 0.994",
 )

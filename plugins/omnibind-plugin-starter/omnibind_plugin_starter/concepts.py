@@ -40,9 +40,12 @@ class Concepts(nn.Module):
 
     def forward(self, features: Tensor, posterior: Tensor) -> Tensor:
         """Unit rows in the text encoder's coordinates."""
+        x = normalize(self.named(posterior) + self.adapter(features), dim=-1)
+        return normalize(x - self.middle, dim=-1)
+
+    def named(self, posterior: Tensor) -> Tensor:
+        """What the classes say, as long as they are trusted: `[item, dim]`."""
         belief, which = posterior.topk(min(KEPT, posterior.shape[-1]), dim=-1)
         share = belief / belief.sum(-1, keepdim=True)
         named = (share.unsqueeze(-1) * self.anchors[which]).sum(-2) - self.centre
-        sure = self.trust * belief[:, :1]
-        x = normalize(sure * normalize(named, dim=-1) + self.adapter(features), dim=-1)
-        return normalize(x - self.middle, dim=-1)
+        return self.trust * belief[:, :1] * normalize(named, dim=-1)

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 __all__ = ["Lite", "pixels"]
 
 TINY_BLOCKS = [["ds_r1_k3_s1_e1_c4"], ["ir_r2_k3_s2_e2_c8"], ["ir_r2_k5_s2_e2_c12"]]
+MARGIN = 0.15
+"""White on either side of what a picture shows, as a share of its longer side."""
+WHITE = 248
+"""Grey from which on it is white: compression leaves traces around."""
 # How a block's layers are called in the published file, by timm's class of block.
 LAYERS = {
     "DepthwiseSeparableConv": {
@@ -85,14 +89,24 @@ class Lite(nn.Module):
 
 
 def pixels(image: Image.Image, side: int) -> Tensor:
-    """A picture on a white square, nothing cut or stretched, in [-1, 1]: `[3, side, side]`."""
-    scale = side / max(image.size)
+    """A picture on a white square, nothing stretched, in [-1, 1]: `[3, side, side]`.
+
+    White around what it shows is trimmed, then there is a margin again, so that what is cut out
+    comes at one size whoever cut it out. Ours.
+    """
+    image = image.crop(_shown(image))
+    scale = side / (max(image.size) * (1 + 2 * MARGIN))
     size = tuple(max(1, round(length * scale)) for length in image.size)
     square = Image.new("RGB", (side, side), "white")
     corner = tuple((side - length) // 2 for length in size)
     square.paste(image.resize(size, Image.Resampling.BICUBIC), corner)
     values = np.asarray(square, dtype=np.float32) / 127.5 - 1.0
     return torch.from_numpy(values.transpose(2, 0, 1).copy())
+
+
+def _shown(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """The box of all that is not white; None for the whole picture."""
+    return image.convert("L").point(lambda grey: 255 * (grey < WHITE)).getbbox()
 
 
 def _renamed(key: str, names: dict[str, str]) -> str | None:

@@ -31,7 +31,7 @@ class Pictures(nn.Module):
         self.lite, self.concepts, self.side = lite, concepts, side
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
-        """The whole picture on a white square of the network's size."""
+        """What the picture shows, on a white square of the network's size."""
         return {"image": pixels(media, self.side)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

@@ -2,8 +2,8 @@
 
     python fetch.py && python train.py --out ../omnibind_plugin_starter/weights
 
-Encoders are frozen. What is learned is small: ridge regressions from pooled features to the rows
-of captions (pictures: emoji, clip art, game art, Scratch, drawn letters; sounds: games, programs
+Encoders are frozen. What is learned is small: linear maps from pooled features to the rows of
+captions (pictures: emoji, clip art, game art, Scratch, drawn letters; sounds: games, programs
 and instruments; shapes: the training names of Sweet Home 3D). What binds these spaces is learned
 without captions, by `omnibind bind`. Numbers were picked on training sources that were held out,
 never on Tux Paint. Features are kept in DATA/features: they take nearly all of the first run; a
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from adapters import Fitted, contrasted, ridge
 from clipart import clipart
 from drawings import DRAWINGS, MORE_HANDS
 from emoji import noto_emoji, twitter_emoji
@@ -106,9 +107,17 @@ def write_pictures(features: Features, words: Words, data: Path, out: Path) -> N
         captions = [caption for source in sources for caption, _ in source.shown]
         weight = [WEIGHT.get(source.name, 1.0) for source in sources for _ in source.shown]
         rows, counts = words.rows(text, captions)[kept], torch.tensor(weight)[kept]
-        fitted = ridge(seen, rows, PENALTY["pictures"], counts)
         anchors = words.rows(text, IMAGENET_CLASSNAMES)
-        write_concepts(out / file_of(spec), anchors, fitted, TRUST["pictures"], (seen, belief))
+        made = concepts_of(anchors, seen.shape[1], TRUST["pictures"])
+        fitted = contrasted(
+            ridge(seen, rows, PENALTY["pictures"], counts),
+            seen,
+            made.named(belief),
+            rows,
+            [caption for caption, keep in zip(captions, kept, strict=True) if keep],
+            counts,
+        )
+        write_concepts(out / file_of(spec), made, fitted, (seen, belief))
         print(f"{spec.key}: {int((~kept).sum())} of {len(kept)} pictures near to a test picture")
 
 
@@ -180,7 +189,8 @@ def write_shapes(features: Features, words: Words, data: Path, out: Path) -> Non
         )
         fitted = ridge(seen, words.rows(text, names), PENALTY["shapes"])
         anchors = words.rows(text, IMAGENET_CLASSNAMES)
-        write_concepts(out / file_of(spec), anchors, fitted, TRUST["shapes"], (seen, belief))
+        made = concepts_of(anchors, seen.shape[1], TRUST["shapes"])
+        write_concepts(out / file_of(spec), made, fitted, (seen, belief))
 
 
 def write_sounds(features: Features, words: Words, data: Path, out: Path) -> None:
@@ -203,57 +213,41 @@ def write_sounds(features: Features, words: Words, data: Path, out: Path) -> Non
     seen, belief = heard(cards.BIRDNET_SOUNDS)
     fitted = ridge(seen, rows, PENALTY["sounds"])
     species = words.rows(cards.MINILM, bird_names(data))
-    path = out / file_of(cards.BIRDNET_SOUNDS)
-    write_concepts(path, species, fitted, TRUST["sounds"], (seen, belief))
+    made = concepts_of(species, seen.shape[1], TRUST["sounds"])
+    write_concepts(out / file_of(cards.BIRDNET_SOUNDS), made, fitted, (seen, belief))
 
 
-def ridge(
-    features: Tensor, rows: Tensor, penalty: float, weight: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Weight `[dim, width]` and bias `[dim]` from features to rows less their mean.
+def concepts_of(anchors: Tensor, width: int, trust: float) -> Concepts:
+    """Classes by the rows of their names, without an adapter.
 
     Args:
-        features: `[item, width]`; they are standardised.
-        rows: `[item, dim]`.
-        penalty: a share of the number of features.
-        weight: how many items each counts for; 1 where nothing is said.
+        anchors: `[class, dim]`, unit rows.
+        width: of the features.
+        trust: in the classes.
     """
-    x, y = features.double(), rows.double()
-    count = torch.ones(len(x)).double() if weight is None else weight.double()
-    share = count / count.sum()
-    spread = x.std(0)
-    spread = spread + 1e-3 * spread.mean()
-    mean = share @ x
-    x = (x - mean) / spread
-    counted = (count[:, None] * x).T
-    gram = counted @ x + penalty * x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
-    fitted = torch.linalg.solve(gram, counted @ (y - share @ y)).T / spread
-    return fitted.float(), (-fitted @ mean).float()
+    classes, dim = anchors.shape
+    made = Concepts(classes, width, dim).requires_grad_(False)
+    blank = {"adapter.weight": torch.zeros(dim, width), "adapter.bias": torch.zeros(dim)}
+    state = {"anchors": anchors, "centre": anchors.mean(0), "trust": torch.tensor([trust])}
+    made.load_state_dict({**state, **blank, "middle": torch.zeros(dim)})
+    return made
 
 
 def write_concepts(
-    path: Path,
-    anchors: Tensor,
-    fitted: tuple[Tensor, Tensor],
-    trust: float,
-    trained_on: tuple[Tensor, Tensor],
+    path: Path, made: Concepts, fitted: Fitted, items: tuple[Tensor, Tensor]
 ) -> None:
     """The rows of the class names, their mean, the trust in them, the adapter, the rows' middle.
 
     Args:
         path: the file.
-        anchors: `[class, dim]`, unit rows of the names.
-        fitted: weight and bias of the adapter.
-        trust: in the classes.
-        trained_on: features and posterior of the training items.
+        made: the classes.
+        fitted: the adapter.
+        items: features and posterior of what it was fitted to.
     """
-    weight, bias = fitted
-    made = Concepts(len(anchors), weight.shape[1], weight.shape[0])
-    state = {"anchors": anchors, "centre": anchors.mean(0), "trust": torch.tensor([trust])}
-    state |= {"adapter.weight": weight, "adapter.bias": bias, "middle": torch.zeros(len(bias))}
+    adapter = dict(zip(("adapter.weight", "adapter.bias"), fitted, strict=True))
+    state = {**made.state_dict(), **adapter}
     made.load_state_dict(state)
-    with torch.inference_mode():
-        state["middle"] = made(*trained_on).mean(0)
+    state["middle"] = made(*items).mean(0)
     save_file(packed({f"concepts.{key}": value for key, value in state.items()}), path)
 
 
