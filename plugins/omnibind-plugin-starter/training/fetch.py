@@ -25,7 +25,7 @@ from typing import Any
 from instruments import render_notes
 from opensfx import unpack_sounds
 from rcc import unpack_resources
-from topics import listed_of
+from topics import files_of
 
 DEFAULT_DATA = Path.home() / ".cache" / "omnibind" / "testbed"
 SVG = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -56,7 +56,7 @@ def sifted(package: str, into: Path) -> None:
     Games are big. What is listed as SVG is drawn beside it: king.png of king.svg.
     """
     debian(package, into)
-    listed = {into / row["path"] for row in listed_of(package)}
+    listed = {into / path for path in files_of(package)}
     for file in sorted(into.rglob("*")):
         kept = file.suffix in SOUNDS or file in listed or into / "usr/share/doc" in file.parents
         if file.is_symlink() or (file.is_file() and not kept):
@@ -181,6 +181,7 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "fonts-freefont-ttf": (debian, "fonts-freefont-ttf"),
     "wordnet-base": (debian, "wordnet-base"),
     "pysiogame": (sifted, "pysiogame"),
+    "oxygen-icon-theme": (sifted, "oxygen-icon-theme"),
     "josm": (sifted, "josm"),
     "pychess": (sifted, "pychess"),
     "kstars-data": (sifted, "kstars-data"),

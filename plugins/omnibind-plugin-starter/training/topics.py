@@ -5,8 +5,8 @@
         for caption, picture in shown(data): ...
 
 `labels/topics.csv` names every picture, captioned by hand; its column `how` says what is done to
-one: a frame is taken of a sheet of frames, a map is wrapped round a ball. Notes are drawn here, of
-two typefaces. Faces are the emoji of other hands, under plain names.
+one: of a sheet of frames the first is taken, a map is wrapped round a ball, Saturn gets its rings.
+Notes are drawn here, of two typefaces. Faces are the emoji of other hands, under plain names.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["TOPICS", "listed_of"]
+__all__ = ["TOPICS", "files_of"]
 
 LABELS = Path(__file__).parent / "labels" / "topics.csv"
 MARGIN = 0.1
 """White that is left around what is cut out, as a share of its longer side."""
 BALL = 192
 """How wide a drawn planet is in pixels."""
+RINGS = 1.24, 2.27
+"""Where Saturn's rings begin and end, in radii of the planet."""
 FONTS = (
     "fonts-freefont-ttf/usr/share/fonts/truetype/freefont/FreeSerif.ttf",
     "fonts-dejavu-core/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
@@ -63,24 +66,27 @@ FACES = {
     "sleeping face": "a sleeping face",
 }
 FACES_BY = ("openmoji", "emojione-v1", "noto-v1", "fxemoji")
+Pixels = NDArray[np.float64]
 Shown = Iterator[tuple[str, Path | Image.Image]]
 
 
-def listed_of(package: str) -> list[dict[str, str]]:
-    """The rows of a package: path, caption, how."""
-    with LABELS.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["package"] == package]
+def files_of(package: str) -> set[str]:
+    """What the pictures of a package are made of: paths in it."""
+    rings = (_rings(Path(row["path"])) for row in _rows(package) if row["how"].startswith("rings"))
+    return {*(row["path"] for row in _rows(package)), *map(str, rings)}
 
 
 def listed(package: str, data: Path) -> Shown:
     """What is listed of a package, on white."""
-    for row in listed_of(package):
+    for row in _rows(package):
         file = data / package / row["path"]
         how, _, rest = row["how"].partition(" ")
         if file.suffix == ".svg":  # fetch.py has drawn it
             yield row["caption"], file.with_suffix(".png")
         elif how == "ball":
             yield row["caption"], _ball(file, int(rest))
+        elif how == "rings":
+            yield row["caption"], _ringed(file, int(rest))
         elif file.suffix == ".png":
             columns, _, lines = rest.partition("x")
             yield row["caption"], _cut_out(file, int(columns or 1), int(lines or 1))
@@ -110,6 +116,15 @@ def faces(data: Path) -> Shown:
                 yield caption, drawn[_squeezed(name)]
 
 
+def _rows(package: str) -> list[dict[str, str]]:
+    with LABELS.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["package"] == package]
+
+
+def _rings(planet: Path) -> Path:
+    return planet.with_name(f"{planet.stem}_rings_radial.png")
+
+
 def _squeezed(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -127,11 +142,30 @@ def _cut_out(file: Path, columns: int, lines: int) -> Image.Image:
 
 
 def _ball(file: Path, turn: int) -> Image.Image:
-    """A map of a planet, seen as a ball from `turn` degrees east, on white; its rim is dim."""
+    """A map of a planet, seen as a ball from `turn` degrees east, on white."""
+    x, y = np.meshgrid(*[np.linspace(-1 - MARGIN, 1 + MARGIN, BALL)] * 2)
+    return Image.fromarray(_globe(file, x, y, turn).astype(np.uint8))
+
+
+def _ringed(file: Path, tilt: int) -> Image.Image:
+    """The same within its rings, which are tilted towards us and lean to the left."""
+    x, y = np.meshgrid(np.linspace(-2.5, 2.5, 2 * BALL), np.linspace(-1.5, 1.5, 6 * BALL // 5))
+    seen = _globe(file, x, y, 0)
+    with Image.open(_rings(file)) as opened:
+        strip = np.asarray(opened.convert("RGBA"))[0].astype(float)
+    inner, outer = RINGS
+    place = (np.hypot(x, y / np.sin(np.radians(tilt))) - inner) / (outer - inner)
+    colour = strip[(place.clip(0, 1) * (len(strip) - 1)).round().astype(int)]
+    behind = (y < 0) & (np.hypot(x, y) < 1)
+    share = colour[..., 3:] / 255 * ((place >= 0) & (place <= 1) & ~behind)[..., None]
+    made = Image.fromarray((seen * (1 - share) + colour[..., :3] * share).astype(np.uint8))
+    return made.rotate(tilt, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
+
+
+def _globe(file: Path, x: Pixels, y: Pixels, turn: int) -> Pixels:
+    """The colours of a ball of radius 1, whose rim is dim, and white beside it."""
     with Image.open(file) as opened:
         chart = np.asarray(opened.convert("RGB"))
-    across = np.linspace(-1, 1, BALL)
-    x, y = np.meshgrid(across, across)
     near = np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
     longitude = (np.arctan2(x, near) / (2 * np.pi) + turn / 360) % 1
     latitude = np.arcsin(np.clip(y, -1, 1)) / np.pi + 0.5
@@ -139,10 +173,7 @@ def _ball(file: Path, turn: int) -> Image.Image:
     line = (latitude * (chart.shape[0] - 1)).round().astype(int)
     seen = chart[line, column] * (0.3 + 0.7 * near[..., None])
     seen[near == 0] = 255
-    margin = round(MARGIN * BALL)
-    made = Image.new("RGB", (BALL + 2 * margin, BALL + 2 * margin), "white")
-    made.paste(Image.fromarray(seen.astype(np.uint8)), (margin, margin))
-    return made
+    return seen
 
 
 def _drawn(sign: str, font: ImageFont.FreeTypeFont, *, lines: bool) -> Image.Image:
@@ -158,6 +189,7 @@ def _drawn(sign: str, font: ImageFont.FreeTypeFont, *, lines: bool) -> Image.Ima
 
 PACKAGES = (
     "pysiogame",
+    "oxygen-icon-theme",
     "josm",
     "pychess",
     "kstars-data",
