@@ -57,8 +57,9 @@ def sifted(package: str, into: Path) -> None:
     """
     debian(package, into)
     listed = {into / path for path in files_of(package)}
+    papers = into / "usr/share/doc" / package
     for file in sorted(into.rglob("*")):
-        kept = file.suffix in SOUNDS or file in listed or into / "usr/share/doc" in file.parents
+        kept = file.suffix in SOUNDS or file in listed or papers in file.parents
         if file.is_symlink() or (file.is_file() and not kept):
             file.unlink()
     for drawing in sorted(file for file in listed if file.suffix == ".svg"):
