@@ -27,7 +27,8 @@ class Concepts(nn.Module):
         features `[item, width]`, posterior `[item, class]` -> `[item, dim]`, unit rows.
     Source:
         ConSE: Norouzi et al. 2014, arXiv:1312.5650. Ours: centring, the trust in p_1, and the
-        adapter: a ridge regression on captioned items (see `training/train.py`).
+        adapter: fitted to captioned items by ridge regression and contrast (see
+        `training/adapters.py`).
     """
 
     def __init__(self, classes: int, width: int, dim: int) -> None:

@@ -63,7 +63,7 @@ class Features:
         self, spec: EncoderSpec, named: Sequence[str], make: Callable[[], list[Tensor]]
     ) -> list[Tensor]:
         digest = hashlib.sha256("\n".join(named).encode()).hexdigest()[:12]
-        path = self.folder / f"{spec.key}-{digest}.safetensors"
+        path = self.folder / f"{spec.key}-{spec.revision}-{digest}.safetensors"
         if not path.exists():
             print(f"{spec.key}: {len(named)} items")
             self.folder.mkdir(parents=True, exist_ok=True)

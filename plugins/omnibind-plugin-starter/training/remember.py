@@ -22,6 +22,7 @@ from features import Features
 from omnibind_plugin_starter import cards
 from omnibind_plugin_starter.text import centred
 from testbed import DEFAULT_DATA, concepts, sweethome, training_sounds, tuxpaint
+from topics import TOPICS
 from torch import Tensor
 from train import seen_in, tested_sources, training_sources
 from wordnet import nouns
@@ -37,7 +38,7 @@ PICTURES = (cards.LITE2_PICTURES, cards.LITE0_PICTURES)
 SHAPES = (cards.VIEWS_SHAPES, cards.VIEWS_SHAPES_LITE0)
 SOUNDS = (cards.AISFX_SOUNDS, cards.BIRDNET_SOUNDS)
 TEXTS = (cards.MINILM, cards.WORDLLAMA)
-NO_POOL = ("noto", "twitter", *DRAWINGS)
+NO_POOL = ("noto", "twitter", *DRAWINGS, *TOPICS)
 """Pictures that only the adapters see; see pools.py."""
 
 

@@ -39,6 +39,7 @@ from testbed import (
     training_sounds,
     tuxpaint,
 )
+from topics import TOPICS
 from torch import Tensor
 from torch.nn.functional import normalize
 from wordnet import nouns
@@ -154,7 +155,10 @@ def training_sources(data: Path, *, without: Sequence[str] = ()) -> list[Source]
         Source(name="noto", shown=list(noto_emoji(data))),
         Source(name="twitter", shown=list(twitter_emoji(data))),
         Source(name="clipart", shown=list(clipart(data))),
-        *(Source(name=name, shown=list(shown(data))) for name, shown in DRAWINGS.items()),
+        *(
+            Source(name=name, shown=list(shown(data)))
+            for name, shown in (DRAWINGS | TOPICS).items()
+        ),
     ]
     return [source for source in sources if source.name not in without]
 
@@ -206,14 +210,18 @@ def write_sounds(features: Features, words: Words, data: Path, out: Path) -> Non
         return features.of(spec, captions, sound, lambda e, batch: e.heard(batch))
 
     (seen,) = heard(cards.AISFX_SOUNDS)
-    weight, bias = ridge(seen, rows, PENALTY["sounds"])
+    once = torch.ones(len(seen))
+    unnamed = torch.zeros_like(rows)
+    fitted = ridge(seen, rows, PENALTY["sounds"])
+    weight, bias = contrasted(fitted, seen, unnamed, rows, captions, once)
     middle = normalize(seen @ weight.T + bias, dim=-1).mean(0)
     state = {"adapter.weight": weight, "adapter.bias": bias, "middle": middle}
     save_file(packed(state), out / file_of(cards.AISFX_SOUNDS))
     seen, belief = heard(cards.BIRDNET_SOUNDS)
-    fitted = ridge(seen, rows, PENALTY["sounds"])
     species = words.rows(cards.MINILM, bird_names(data))
     made = concepts_of(species, seen.shape[1], TRUST["sounds"])
+    fitted = ridge(seen, rows, PENALTY["sounds"])
+    fitted = contrasted(fitted, seen, made.named(belief), rows, captions, once)
     write_concepts(out / file_of(cards.BIRDNET_SOUNDS), made, fitted, (seen, belief))
 
 
