@@ -210,10 +210,7 @@ def write_sounds(features: Features, words: Words, data: Path, out: Path) -> Non
         return features.of(spec, captions, sound, lambda e, batch: e.heard(batch))
 
     (seen,) = heard(cards.AISFX_SOUNDS)
-    once = torch.ones(len(seen))
-    unnamed = torch.zeros_like(rows)
-    fitted = ridge(seen, rows, PENALTY["sounds"])
-    weight, bias = contrasted(fitted, seen, unnamed, rows, captions, once)
+    weight, bias = ridge(seen, rows, PENALTY["sounds"])
     middle = normalize(seen @ weight.T + bias, dim=-1).mean(0)
     state = {"adapter.weight": weight, "adapter.bias": bias, "middle": middle}
     save_file(packed(state), out / file_of(cards.AISFX_SOUNDS))
@@ -221,7 +218,6 @@ def write_sounds(features: Features, words: Words, data: Path, out: Path) -> Non
     species = words.rows(cards.MINILM, bird_names(data))
     made = concepts_of(species, seen.shape[1], TRUST["sounds"])
     fitted = ridge(seen, rows, PENALTY["sounds"])
-    fitted = contrasted(fitted, seen, made.named(belief), rows, captions, once)
     write_concepts(out / file_of(cards.BIRDNET_SOUNDS), made, fitted, (seen, belief))
 
 
