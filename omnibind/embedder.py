@@ -389,7 +389,7 @@ def _same_dtype(asked: Dtype | None, engine: Engine) -> None:
 
 
 def _checkpoint(name: str | Path, known: Registry, size: Size, weights: Weights) -> BoundCheckpoint:
-    folder = checkpoint_folder(name)
+    folder = checkpoint_folder(name, known.recipes)
     if folder is not None:
         return read_checkpoint(folder)
     recipe = known.recipe(str(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 __all__ = ["CONTENT", "checkpoint_folder"]
@@ -10,13 +11,17 @@ CONTENT = "recipe.json"
 """The file of a checkpoint that says what is in it."""
 
 
-def checkpoint_folder(name: str | Path) -> Path | None:
+def checkpoint_folder(name: str | Path, recipes: Collection[str]) -> Path | None:
     """The absolute folder that is meant, or None where it is a recipe's name.
 
-    A bare word is a recipe's name also where a folder is called the same, as long as that folder
-    holds no checkpoint.
+    Args:
+        name: a path is always a folder.
+        recipes: names of those that are installed. One of them is meant also where a folder is
+            called the same, as long as that folder holds no checkpoint.
     """
     folder = Path(name).expanduser()
-    bare = isinstance(name, str) and folder.name == name
-    meant = (folder / CONTENT).is_file() if bare else isinstance(name, Path) or folder.is_dir()
+    if name in recipes:
+        meant = (folder / CONTENT).is_file()
+    else:
+        meant = isinstance(name, Path) or folder.is_dir()
     return folder.absolute() if meant else None

@@ -134,7 +134,9 @@ class Loading:
     @property
     def name(self) -> str | Path:
         """The recipe's name, or the absolute folder of a checkpoint."""
-        return checkpoint_folder(self.recipe) or self.recipe
+        from omnibind.plugins import registry
+
+        return checkpoint_folder(self.recipe, registry().recipes) or self.recipe
 
     def facts(self) -> dict[str, Any]:
         """The same as JSON, for the table that it makes."""

@@ -71,7 +71,7 @@ class WeightsFile:
 
 def find_recipe(known: Registry, name: str) -> Recipe:
     """The recipe of a name, or of the folder of a bound checkpoint."""
-    folder = checkpoint_folder(name)
+    folder = checkpoint_folder(name, known.recipes)
     if folder is None:
         return known.recipe(name)
     from omnibind.checkpoint import read_checkpoint

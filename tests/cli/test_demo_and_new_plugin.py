@@ -52,11 +52,13 @@ def test_a_folder_called_like_a_recipe_is_not_taken_for_a_checkpoint(
     omnibind, media, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "toys").mkdir()
+    for folder in ("toys", "mine"):
+        (tmp_path / folder).mkdir()
     assert omnibind("demo", "--media", media, "--page", "p.html", *TINY).code == 0
-    asked = omnibind("demo", "--media", media, "--recipe", "./toys", "--size", "tiny")
-    assert asked.code == 2
-    assert "no recipe.json in it" in asked.err
+    for folder in ("./toys", "mine"):
+        asked = omnibind("demo", "--media", media, "--recipe", folder, "--size", "tiny")
+        assert asked.code == 2
+        assert "no recipe.json in it" in asked.err
 
 
 def test_a_new_plugin_is_a_folder_of_files(omnibind, tmp_path):

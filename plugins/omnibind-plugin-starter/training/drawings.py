@@ -12,11 +12,11 @@ where the first sense of their name is a thing in WordNet. What else there is wa
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from drawn import cut_out, drawn_by
 from emoji import things
 from PIL import Image
 
@@ -30,17 +30,16 @@ WESNOTH = "wesnoth-1.16-data/usr/share/games/wesnoth/1.16/data/core/images"
 WORDS = "wordnet-base/usr/share/wordnet"
 THINGS = frozenset({"05", "06", "08", "13", "17", "20"})
 """WordNet's files of animals, artifacts, body parts, food, objects and plants."""
-MARGIN = 0.1
-"""White that is left around what is cut out, as a share of its longer side."""
 Shown = Iterator[tuple[str, Path | Image.Image]]
 
 
 def emoji_by(package: str, data: Path) -> Shown:
     """A caption and a file for every emoji of a thing that the package draws."""
-    drawn = {_squeezed(file.stem): file for file in sorted((data / package / "drawn").iterdir())}
+    drawn = drawn_by(package, data)
     for one in things(data):
-        if _squeezed(one.caption) in drawn:
-            yield one.caption, drawn[_squeezed(one.caption)]
+        file = drawn(one.caption)
+        if file is not None:
+            yield one.caption, file
 
 
 def openmoji_extras(data: Path) -> Shown:
@@ -62,15 +61,11 @@ def wesnoth(data: Path) -> Shown:
     """One picture of each thing, building, creature and person, cut out."""
     with (LABELS / "wesnoth.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            yield row["caption"], _cut_out(data / WESNOTH / row["path"])
+            yield row["caption"], cut_out(data / WESNOTH / row["path"])
 
 
 def _listed(name: str) -> list[str]:
     return (LABELS / name).read_text(encoding="utf-8").split()
-
-
-def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _first_senses(folder: Path) -> dict[str, str]:
@@ -84,17 +79,6 @@ def _first_senses(folder: Path) -> dict[str, str]:
                 noun, _, _, pointers, *rest = line.split()
                 found[noun] = files[rest[int(pointers) + 2]]
     return found
-
-
-def _cut_out(file: Path) -> Image.Image:
-    """The opaque part on white: figures are small in their frames."""
-    with Image.open(file) as opened:
-        shown = opened.convert("RGBA")
-    shown = shown.crop(shown.getchannel("A").getbbox())
-    margin = round(MARGIN * max(shown.size))
-    made = Image.new("RGB", (shown.width + 2 * margin, shown.height + 2 * margin), "white")
-    made.paste(shown, (margin, margin), shown)
-    return made
 
 
 DRAWINGS: dict[str, Callable[[Path], Shown]] = {

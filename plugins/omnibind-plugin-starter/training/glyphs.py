@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_letters
 
+from drawn import has
 from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["drawn_glyphs"]
@@ -88,16 +89,15 @@ SYMBOLS = {
     "⚓": "an anchor",
     "→": "an arrow",
 }
-MISSING = "\U0010fffd"
-"""What no typeface has: it draws what stands for that."""
 
 
 def drawn_glyphs(data: Path) -> Iterator[tuple[str, Image.Image]]:
     """A caption and a picture for every sign in every typeface: filled, coloured or outlined."""
     faces = sorted(face for package in PACKAGES for face in (data / package).rglob("*.ttf"))
     for number, face in enumerate(faces):
+        font = ImageFont.truetype(str(face), size=SIDE)
         for sign, caption in _captions(short=number % 2 == 1).items():
-            if _has(face, sign):
+            if has(font, sign):
                 yield caption, _drawn(face, sign)
 
 
@@ -112,11 +112,6 @@ def _captions(*, short: bool) -> dict[str, str]:
 def _accented(letter: str) -> str:
     base, mark = unicodedata.normalize("NFD", letter)
     return f"the letter {base} with {MARKS[mark]}"
-
-
-def _has(face: Path, sign: str) -> bool:
-    font = ImageFont.truetype(str(face), size=40)
-    return bytes(font.getmask(sign)) != bytes(font.getmask(MISSING))
 
 
 def _drawn(face: Path, sign: str) -> Image.Image:

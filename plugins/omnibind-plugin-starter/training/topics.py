@@ -12,20 +12,18 @@ Notes are drawn here, of two typefaces. Faces are the emoji of other hands, unde
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from drawn import MARGIN, cut_out, drawn_by, has
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["TOPICS", "files_of"]
 
 LABELS = Path(__file__).parent / "labels" / "topics.csv"
-MARGIN = 0.1
-"""White that is left around what is cut out, as a share of its longer side."""
 BALL = 192
 """How wide a drawn planet is in pixels."""
 RINGS = 1.24, 2.27
@@ -89,7 +87,7 @@ def listed(package: str, data: Path) -> Shown:
             yield row["caption"], _ringed(file, int(rest))
         elif file.suffix == ".png":
             columns, _, lines = rest.partition("x")
-            yield row["caption"], _cut_out(file, int(columns or 1), int(lines or 1))
+            yield row["caption"], cut_out(file, int(columns or 1), int(lines or 1))
         else:
             yield row["caption"], file
 
@@ -98,9 +96,8 @@ def notes(data: Path) -> Shown:
     """Signs of music, alone and on five lines."""
     for name in FONTS:
         font = ImageFont.truetype(str(data / name), 96)
-        missing = bytes(font.getmask("\U0010fffe"))
         for sign, caption in NOTES.items():
-            if bytes(font.getmask(sign)) != missing:
+            if has(font, sign):
                 for lines in (False, True):
                     yield caption, _drawn(sign, font, lines=lines)
 
@@ -108,12 +105,11 @@ def notes(data: Path) -> Shown:
 def faces(data: Path) -> Shown:
     """Faces with a mood, by several hands."""
     for package in FACES_BY:
-        drawn = {
-            _squeezed(file.stem): file for file in sorted((data / package / "drawn").iterdir())
-        }
+        drawn = drawn_by(package, data)
         for name, caption in FACES.items():
-            if _squeezed(name) in drawn:
-                yield caption, drawn[_squeezed(name)]
+            file = drawn(name)
+            if file is not None:
+                yield caption, file
 
 
 def _rows(package: str) -> list[dict[str, str]]:
@@ -123,22 +119,6 @@ def _rows(package: str) -> list[dict[str, str]]:
 
 def _rings(planet: Path) -> Path:
     return planet.with_name(f"{planet.stem}_rings_radial.png")
-
-
-def _squeezed(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _cut_out(file: Path, columns: int, lines: int) -> Image.Image:
-    """The opaque part of the first frame, on white."""
-    with Image.open(file) as opened:
-        shown = opened.convert("RGBA")
-    shown = shown.crop((0, 0, shown.width // columns, shown.height // lines))
-    shown = shown.crop(shown.getchannel("A").getbbox())
-    margin = round(MARGIN * max(shown.size))
-    made = Image.new("RGB", (shown.width + 2 * margin, shown.height + 2 * margin), "white")
-    made.paste(shown, (margin, margin), shown)
-    return made
 
 
 def _ball(file: Path, turn: int) -> Image.Image:

@@ -5,9 +5,8 @@
 Encoders are frozen. What is learned is small: linear maps from pooled features to the rows of
 captions (pictures: emoji, clip art, game art, Scratch, drawn letters; sounds: games, programs
 and instruments; shapes: the training names of Sweet Home 3D). What binds these spaces is learned
-without captions, by `omnibind bind`. Numbers were picked on training sources that were held out,
-never on Tux Paint. Features are kept in DATA/features: they take nearly all of the first run; a
-second one takes a minute.
+without captions, by `omnibind bind`. How numbers were picked: docs/numbers.md. Features are kept in
+DATA/features: they take nearly all of the first run; a second one takes a minute.
 """
 
 from __future__ import annotations
