@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omnibind.bench.hardware import cores
 from omnibind.bench.timing import Spread
+from omnibind.engine.products import linear
 
 __all__ = ["Ceiling", "measure"]
 
@@ -95,6 +96,7 @@ def _kinds(device: torch.device) -> tuple[dict[str, Product], dict[str, str]]:
         "bfloat16": _plain(torch.bfloat16),
     }
     if device.type != "cuda":
+        kinds["float32"] = _linear
         reason = "the CPU has no fast product of it"
         return kinds, {"float16": reason, "float8": reason}
     kinds |= {"tf32": _tf32, "float16": _plain(torch.float16)}
@@ -111,6 +113,12 @@ def _plain(dtype: torch.dtype) -> Product:
         return lambda: torch.mm(a, b, out=out)
 
     return make
+
+
+def _linear(side: int, device: torch.device) -> Callable[[], object]:
+    """Float32 as the engine multiplies it on a CPU."""
+    a, b = _matrix(side, device), _matrix(side, device)
+    return lambda: linear(a, b)
 
 
 def _tf32(side: int, device: torch.device) -> Callable[[], object]:

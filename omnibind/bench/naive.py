@@ -67,7 +67,7 @@ class Naive:
         }
 
     def _encode(self, card: Modality, spec: EncoderSpec, sources: Sequence[Path | str]) -> Tensor:
-        encoder, load = self.networks.get(spec), resolve(card.load)
+        encoder, load = self.networks.get(spec, published=True), resolve(card.load)
         early = finishes_early([self.networks.device])
         samples = [sample_of(encoder, load(source), early=early) for source in sources]
         self.decoded += len(samples)

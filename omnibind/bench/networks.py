@@ -13,6 +13,7 @@ from torch import nn
 from omnibind.bench.setting import Setting
 from omnibind.engine.memory.budget import budget_of, bytes_of, host_has_room, module_bytes
 from omnibind.engine.memory.copies import emptied
+from omnibind.engine.products import plain, quickened
 from omnibind.specs import Encoder, EncoderSpec
 from omnibind.weights import build_encoder
 
@@ -41,8 +42,13 @@ class Networks:
     work: float = 0.0
     _built: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
 
-    def get(self, spec: EncoderSpec) -> Encoder:
-        """The encoder of a card; built where it is not there."""
+    def get(self, spec: EncoderSpec, *, published: bool = False) -> Encoder:
+        """The encoder of a card; built where it is not there.
+
+        Args:
+            spec: the card.
+            published: its layers are torch's own, as in the published code; else the engine's.
+        """
         if spec.key not in self._built:
             wall, work = time.perf_counter(), time.process_time()
             if self.alone:
@@ -50,7 +56,9 @@ class Networks:
             self._built[spec.key] = self._made(spec)
             self.wall += time.perf_counter() - wall
             self.work += time.process_time() - work
-        return cast("Encoder", self._built[spec.key])
+        module = self._built[spec.key]
+        quick = self.device.type == "cpu" and not published
+        return cast("Encoder", quickened(module) if quick else plain(module))
 
     def groups(self, cards: Iterable[EncoderSpec]) -> list[list[EncoderSpec]]:
         """Those that are there together."""

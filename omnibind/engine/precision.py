@@ -8,6 +8,9 @@ computes matrix products of its own before that (a Fourier transform's mel bands
 
 float8: as bfloat16, and large linear layers multiply in float8 (see `omnibind.engine.float8`).
 
+float32 on a CPU: linear layers and attention multiply by the faster of two libraries (see
+`omnibind.engine.products`).
+
 All of it has run on a CPU. On a GPU nothing has been run yet: none was at hand.
 """
 
@@ -21,6 +24,7 @@ import torch
 from torch import nn
 
 from omnibind.engine import float8
+from omnibind.engine.products import quickened
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Size
 from omnibind.weights import build_encoder, lay_out
@@ -88,6 +92,8 @@ def build(
         products=_products(numbers),
         drawn_on=drawn_on,
     )
+    if numbers == "float32" and torch.device(device).type == "cpu":
+        return quickened(module)
     return float8.shrunk(module) if numbers == "float8" else module
 
 

@@ -17,17 +17,6 @@ from omnibind.testing import samples
 
 REGISTRY = load_registry()
 FUSED = ("scaled_dot_product", "native_multi_head_attention")
-WINDOWS = "HTSAT: transformers' only form of it; a bias for each place in a window of 64 tokens"
-APART = {
-    "clap-general-audio": WINDOWS,
-    "clap-music-audio": WINDOWS,
-    "wavcaps-pt-audio": WINDOWS,
-    "wavcaps-audiocaps-audio": WINDOWS,
-    "wavcaps-clotho-audio": WINDOWS,
-}
-"""Encoders whose attention is not fused, and why."""
-POOLS = "-image"
-"""SigLIP's picture towers end in one more attention, of a single query, that is not fused."""
 NONE = ("efficientnet", "views-", "aisfx", "birdnet", "wordllama")
 """Encoders without attention."""
 
@@ -65,10 +54,6 @@ def test_attention_is_fused(spec: EncoderSpec, numbers: str) -> None:
         run_batch(spec, module, [item], torch.device("cpu"), numbers)
     if spec.key.startswith(NONE):
         assert not calls.counts["fused"]
-    elif spec.key in APART:
-        assert calls.counts["softmax"]
-        assert not calls.counts["fused"]
     else:
         assert calls.counts["fused"]
-        pools = "siglip" in spec.key and spec.key.endswith(POOLS)
-        assert calls.counts["softmax"] <= pools
+        assert not calls.counts["softmax"]

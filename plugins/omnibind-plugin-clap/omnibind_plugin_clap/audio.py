@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import ClapAudioConfig, ClapAudioModel
+from transformers import ClapAudioConfig
 
+from omnibind.htsat import TINY, apart, projection, renamed, tower
 from omnibind.media.audio import Audio
 from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
@@ -31,7 +32,7 @@ from omnibind_plugin_clap.sound import (
     steps,
 )
 
-__all__ = ["ClapAudio", "general", "music", "projection"]
+__all__ = ["ClapAudio", "general", "music"]
 
 WINDOWS_AT_ONCE = 32
 DROPPED = {
@@ -47,16 +48,6 @@ DROPPED = {
     "*.attn_mask": "follows from the sizes",
 }
 PUBLISHED = re.compile(r"(?:state_dict\.)?(?:module\.)?(audio_branch|audio_projection)\.(.+)")
-RENAMED = {
-    r"^bn0\.": "batch_norm.",
-    r"\.norm1\.": ".layernorm_before.",
-    r"\.norm2\.": ".layernorm_after.",
-    r"\.attn\.proj\.": ".attention.output.dense.",
-    r"\.attn\.qkv\.(\w+):(\w+)": r".attention.self.\2.\1",
-    r"\.attn\.": ".attention.self.",
-    r"\.mlp\.fc1\.": ".intermediate.dense.",
-    r"\.mlp\.fc2\.": ".output.dense.",
-}
 
 
 class ClapAudio(nn.Module):
@@ -75,7 +66,7 @@ class ClapAudio(nn.Module):
 
     def __init__(self, config: ClapAudioConfig) -> None:
         super().__init__()
-        self.tower = ClapAudioModel(config)
+        self.tower = tower(config)
         self.projection = projection(config.hidden_size, config.projection_dim)
         self.fuses = config.enable_fusion
         self.scale: Scale = "htk" if self.fuses else "slaney"
@@ -146,28 +137,13 @@ class ClapAudio(nn.Module):
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the `audio_branch` and `audio_projection` of a published checkpoint."""
-        report = load_state(self, dict(_apart(state)), rename=_renamed, dropped=DROPPED)
+        report = load_state(self, dict(apart(state)), rename=_renamed, dropped=DROPPED)
         used = dict.fromkeys(key.partition(":")[0] for key in report.used)
         return LoadReport(used=tuple(used), dropped=report.dropped)
 
 
-def projection(width: int, dim: int) -> nn.Sequential:
-    """The two linear layers between a tower and the shared space."""
-    return nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
-
-
 def _sample(name: str, windows: list[Tensor], *, longer: bool = False) -> dict[str, Tensor]:
     return {name: torch.stack(windows), "longer": torch.full((len(windows),), longer)}
-
-
-def _apart(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Query, key and value, one matrix in the published file, as `<key>:query` and so on."""
-    for key, tensor in state.items():
-        if ".attn.qkv." in key:
-            for name, part in zip(("query", "key", "value"), tensor.tensor_split(3), strict=True):
-                yield f"{key}:{name}", part
-        else:
-            yield key, tensor
 
 
 def _renamed(key: str) -> str | None:
@@ -177,17 +153,7 @@ def _renamed(key: str) -> str | None:
     part, name = match.groups()
     if part == "audio_projection":
         return f"projection.{name}"
-    for old, new in RENAMED.items():
-        name = re.sub(old, new, name)
-    return f"tower.audio_encoder.{name}"
-
-
-TINY = {
-    "patch_embeds_hidden_size": 8,
-    "depths": [2, 2, 2, 2],
-    "num_attention_heads": [1, 2, 2, 4],
-    "hidden_size": 64,
-}
+    return f"tower.audio_encoder.{renamed(name)}"
 
 
 def general(size: Size, assets: Mapping[str, Path]) -> ClapAudio:

@@ -44,6 +44,8 @@ class SiglipImage(nn.Module):
     def __init__(self, vision: SiglipVisionModel) -> None:
         super().__init__()
         self.vision, self.side = vision, vision.config.image_size
+        pooling = vision.head.attention  # its weights are asked for and thrown away
+        pooling.register_forward_pre_hook(_without_weights, with_kwargs=True)
 
     def preprocess(self, media: Image.Image) -> dict[str, Tensor]:
         """Squashed to a square with PIL's bicubic filter."""
@@ -147,6 +149,12 @@ def tokens(siglip: Siglip, assets: Mapping[str, Path]) -> Tokens:
         return lambda text: gemma.encode(text.lower(), add_special_tokens=False).ids
     pieces = SiglipTokenizer(vocab_file=str(assets["vocabulary"]))
     return lambda text: pieces.convert_tokens_to_ids(pieces.tokenize(text))
+
+
+def _without_weights(
+    _: nn.Module, given: tuple[Tensor, ...], named: dict[str, Any]
+) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    return given, {**named, "need_weights": False}
 
 
 def _renamed(key: str, old: str, new: str, *same: str) -> str | None:

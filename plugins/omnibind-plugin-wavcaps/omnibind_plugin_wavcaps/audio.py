@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import ClapAudioConfig, ClapAudioModel
+from transformers import ClapAudioConfig
 
+from omnibind.htsat import TINY, apart, projection, renamed, tower
 from omnibind.media.audio import Audio
 from omnibind.media.windows import joined, mean_rows, windows
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
 from omnibind_plugin_wavcaps.sound import CLIP, RATE, SLACK, LogMel, filled
 
-__all__ = ["WavCapsAudio", "build", "projection"]
+__all__ = ["WavCapsAudio", "build"]
 
 WINDOWS_AT_ONCE = 32
 DROPPED = {
@@ -33,16 +34,6 @@ DROPPED = {
     "*.attn_mask": "follows from the sizes",
 }
 PUBLISHED = re.compile(r"(?:model\.)?(audio_encoder\.audio_enc|audio_proj)\.(.+)")
-RENAMED = {
-    r"^bn0\.": "batch_norm.",
-    r"\.norm1\.": ".layernorm_before.",
-    r"\.norm2\.": ".layernorm_after.",
-    r"\.attn\.proj\.": ".attention.output.dense.",
-    r"\.attn\.qkv\.(\w+):(\w+)": r".attention.self.\2.\1",
-    r"\.attn\.": ".attention.self.",
-    r"\.mlp\.fc1\.": ".intermediate.dense.",
-    r"\.mlp\.fc2\.": ".output.dense.",
-}
 
 
 class WavCapsAudio(nn.Module):
@@ -60,7 +51,7 @@ class WavCapsAudio(nn.Module):
 
     def __init__(self, config: ClapAudioConfig) -> None:
         super().__init__()
-        self.tower = ClapAudioModel(config)
+        self.tower = tower(config)
         self.projection = projection(config.hidden_size, config.projection_dim)
         self.mel = LogMel()
         self.long: Literal["windows", "official"] = "windows"
@@ -99,24 +90,9 @@ class WavCapsAudio(nn.Module):
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the `audio_encoder` and `audio_proj` of a published checkpoint."""
-        report = load_state(self, dict(_apart(state)), rename=_renamed, dropped=DROPPED)
+        report = load_state(self, dict(apart(state)), rename=_renamed, dropped=DROPPED)
         used = dict.fromkeys(key.partition(":")[0] for key in report.used)
         return LoadReport(used=tuple(used), dropped=report.dropped)
-
-
-def projection(width: int, dim: int) -> nn.Sequential:
-    """The two linear layers between a tower and the shared space."""
-    return nn.Sequential(nn.Linear(width, dim), nn.ReLU(), nn.Linear(dim, dim))
-
-
-def _apart(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Query, key and value, one matrix in the published file, as `<key>:query` and so on."""
-    for key, tensor in state.items():
-        if ".attn.qkv." in key:
-            for name, part in zip(("query", "key", "value"), tensor.tensor_split(3), strict=True):
-                yield f"{key}:{name}", part
-        else:
-            yield key, tensor
 
 
 def _renamed(key: str) -> str | None:
@@ -126,17 +102,7 @@ def _renamed(key: str) -> str | None:
     part, name = match.groups()
     if part == "audio_proj":
         return f"projection.{name}"
-    for old, new in RENAMED.items():
-        name = re.sub(old, new, name)
-    return f"tower.audio_encoder.{name}"
-
-
-TINY = {
-    "patch_embeds_hidden_size": 8,
-    "depths": [2, 2, 2, 2],
-    "num_attention_heads": [1, 2, 2, 4],
-    "hidden_size": 64,
-}
+    return f"tower.audio_encoder.{renamed(name)}"
 
 
 def build(size: Size, assets: Mapping[str, Path]) -> WavCapsAudio:

@@ -14,9 +14,9 @@ from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BertConfig, BertModel
 
+from omnibind.htsat import projection
 from omnibind.specs import Size
 from omnibind.weights import LoadReport, load_state
-from omnibind_plugin_wavcaps.audio import projection
 
 __all__ = ["LIMIT", "WavCapsText", "build", "word_pieces"]
 
