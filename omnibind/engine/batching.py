@@ -6,144 +6,16 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
 
-from torch import Tensor
+from omnibind.engine.requests import Batch, Caller, Limits, Priority, Request, Runner
 
-from omnibind.specs import EncoderSpec
-
-__all__ = ["Batch", "Batcher", "Caller", "Limits", "Priority", "Request", "Runner", "Sample"]
-
-Sample = dict[str, Tensor]
-
-
-class Priority(IntEnum):
-    """Who goes first."""
-
-    INTERACTIVE = 0
-    BULK = 1
-
+__all__ = ["Batcher"]
 
 PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 5.0}
 """Seconds after which a request goes before all others of whatever priority (ours)."""
-
-
-@runtime_checkable
-class Caller(Protocol):
-    """Whom a row is for: takes rows and errors of its requests, in any thread."""
-
-    def keep(self, requests: Sequence[Request], rows: Sequence[Tensor]) -> None:
-        """Takes a row `[dim]` for each of some requests."""
-        ...
-
-    def fail(self, request: Request, error: Exception) -> None:
-        """Learns why there is no row."""
-        ...
-
-    def stop(self, error: BaseException) -> None:
-        """Learns that nothing of it can go on."""
-        ...
-
-    def wants(self, request: Request) -> bool:
-        """Whether the row is still of use."""
-        ...
-
-    @property
-    def more(self) -> bool:
-        """Whether it is about to send more."""
-        ...
-
-
-@dataclass(kw_only=True, eq=False, slots=True)
-class Request:
-    """One sample that waits for one encoder.
-
-    Attributes:
-        caller: whom the row is for.
-        index: of the item, for the caller.
-        spec: of the encoder.
-        sample: what `preprocess` made.
-        cache_key: under which the row is remembered; empty for not at all.
-        priority: of the caller.
-        since: when it was put, in s of `time.monotonic`.
-    """
-
-    caller: Caller
-    index: int
-    spec: EncoderSpec
-    sample: Sample
-    cache_key: bytes
-    priority: Priority
-    since: float = field(default_factory=time.monotonic)
-    nbytes: int = field(init=False)
-    bucket: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        sizes = [tensor.nbytes for tensor in self.sample.values()]
-        self.nbytes = sum(sizes)
-        self.bucket = max(sizes, default=0).bit_length()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Requests of one encoder that run together.
-
-    Attributes:
-        waited: seconds that the oldest has waited.
-        queued: seconds that each has waited, added up.
-        fill: share of the places that are taken.
-    """
-
-    spec: EncoderSpec
-    requests: Sequence[Request]
-    waited: float
-    queued: float
-    fill: float
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its samples."""
-        return sum(request.nbytes for request in self.requests)
-
-
-@runtime_checkable
-class Runner(Protocol):
-    """Who asks for batches: one device."""
-
-    def runs(self, key: str) -> bool:
-        """Whether it is to run this encoder."""
-        ...
-
-    def limit(self, key: str) -> int:
-        """Items it can take at once."""
-        ...
-
-    @property
-    def resident(self) -> Collection[str]:
-        """Encoders that need not be loaded first."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When a batch is complete. All ours.
-
-    Attributes:
-        items: in a batch.
-        nbytes: of the samples of a batch. On a CPU small ones are faster: what a batch makes on its
-            way then stays in the processor's caches.
-        latency: seconds that an interactive request waits for company while more is coming.
-        waiting: bytes of all samples that wait; callers are held back beyond it.
-    """
-
-    items: int = 32
-    nbytes: int = 256 << 20
-    latency: float = 0.005
-    waiting: int = 1 << 30
-
+PART = 8
+"""Items that a batch keeps when it is shared with idle threads: fewer gain nothing (ours)."""
 
 Bin = tuple[str, Priority, int]
 """Encoder key, priority, length bucket: what may run together."""
@@ -155,9 +27,10 @@ class Batcher:
     Samples are together when encoder, priority and length (as a power of two bytes) agree, whoever
     sent them; callers take turns. A batch is ready when it is full, when nothing more is coming
     for its encoder or from its callers, or when an interactive request has waited for `latency`.
-    Batches of a single caller and modality do not depend on the pace of threads. Of several that
-    are ready: interactive before bulk, resident encoders before those to be loaded, full ones
-    before others, then the longest wait; who has lost patience goes before everybody.
+    Batches of a single caller and modality do not depend on the pace of threads; those of several
+    callers are shared by the threads of a CPU that have nothing else to do. Of several that are
+    ready: interactive before bulk, resident encoders before those to be loaded, full ones before
+    others, then the longest wait; who has lost patience goes before everybody.
 
     Args:
         limits: see there.
@@ -168,6 +41,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._bins: dict[Bin, _Waiting] = {}
         self._coming: Counter[str] = Counter()
+        self._idle: Counter[int] = Counter()
         self._nbytes = 0
         self._closed = False
         self._broken: BaseException | None = None
@@ -189,6 +63,10 @@ class Batcher:
             for (key, _, _), waiting in self._bins.items():
                 found[key] += waiting.count
             return found
+
+    def idle(self, runner: Runner) -> int:
+        """Threads of a runner that wait for a batch."""
+        return self._idle[id(runner)]
 
     def expect(self, keys: Iterable[str]) -> None:
         """Says that a sample for each of these encoders is being prepared."""
@@ -226,7 +104,9 @@ class Batcher:
                     if batch is not None:
                         return batch
                     continue
+                self._idle[id(runner)] += 1
                 self._changed.wait(pause)
+                self._idle[id(runner)] -= 1
             return None
 
     def withdraw(self, caller: Caller) -> None:
@@ -284,6 +164,7 @@ class Batcher:
 
     def _pull(self, where: Bin, runner: Runner) -> Batch | None:
         waiting, most = self._bins[where], runner.limit(where[0])
+        share = self._share(waiting, min(waiting.count, most), runner)
         taken: list[Request] = []
         room = self.limits.nbytes
         oldest = waiting.oldest
@@ -292,10 +173,12 @@ class Batcher:
             if request.caller.wants(request):
                 taken.append(request)
                 room -= request.nbytes
-            if len(taken) >= most or room <= 0:
+            if len(taken) >= share or room <= 0:
                 break
         if not waiting.count:
             del self._bins[where]
+        elif runner.halves:
+            self._changed.notify_all()
         if not taken:
             return None
         now = time.monotonic()
@@ -306,6 +189,12 @@ class Batcher:
             queued=sum(now - request.since for request in taken),
             fill=len(taken) / most if room > 0 else 1.0,
         )
+
+    def _share(self, waiting: _Waiting, count: int, runner: Runner) -> int:
+        """Of so many items, what one thread takes while others have nothing to do."""
+        if not runner.halves or waiting.callers == 1:
+            return count
+        return max(min(count, PART), math.ceil(count / (1 + self.idle(runner))))
 
 
 def _stop(requests: Iterable[Request], error: BaseException) -> None:
@@ -325,6 +214,10 @@ class _Waiting:
     @property
     def oldest(self) -> float:
         return min(line[0].since for line in self._lines.values())
+
+    @property
+    def callers(self) -> int:
+        return len(self._lines)
 
     @property
     def more(self) -> bool:

@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 import torch
 
-from omnibind.engine.batching import Batcher, Limits, Priority
+from omnibind.engine.batching import Batcher
 from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.finishing import finishes_early
 from omnibind.engine.floor import Floor
@@ -29,6 +29,7 @@ from omnibind.engine.prepare import Preparer
 from omnibind.engine.processes import Processes
 from omnibind.engine.report.published import Publisher
 from omnibind.engine.report.stats import Recorder, Stats
+from omnibind.engine.requests import Limits, Priority
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.workers import Workers
 from omnibind.errors import SetupError

@@ -23,7 +23,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine.batching import Sample
+from omnibind.engine.requests import Sample
 from omnibind.specs import Encoder
 
 __all__ = ["batch_of", "collated", "finishes_early", "sample_of"]

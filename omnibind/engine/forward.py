@@ -8,9 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine.batching import Sample
 from omnibind.engine.finishing import batch_of
 from omnibind.engine.precision import Numbers, computing
+from omnibind.engine.requests import Sample
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec
 

@@ -20,8 +20,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from omnibind.engine.batching import Sample
 from omnibind.engine.memory.copies import RECORDING
+from omnibind.engine.requests import Sample
 from omnibind.specs import EncoderSpec
 
 __all__ = ["Graphs", "recorder", "small"]

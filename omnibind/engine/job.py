@@ -12,12 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from omnibind.engine.batching import Batcher, Priority, Request
+from omnibind.engine.batching import Batcher
 from omnibind.engine.forward import shapes_of
 from omnibind.engine.items import Item
 from omnibind.engine.outcome import Cancelled, Encoded, Interrupted
 from omnibind.engine.prepare import Prepared, failure_of
 from omnibind.engine.report.stats import Recorder
+from omnibind.engine.requests import Priority, Request
 from omnibind.engine.workers import Workers
 from omnibind.errors import ItemFailure
 from omnibind.specs import EncoderSpec

@@ -11,13 +11,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine.batching import Batch, Batcher, Request, Sample
+from omnibind.engine.batching import Batcher
 from omnibind.engine.floor import Floor
 from omnibind.engine.forward import out_of_memory, run_batch
 from omnibind.engine.graphs import Graphs, small
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.precision import Numbers
 from omnibind.engine.report.stats import LaneStats, Recorder
+from omnibind.engine.requests import Batch, Request, Sample
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.threads import share_of_processors, use_processors
 from omnibind.errors import SetupError
@@ -82,6 +83,11 @@ class Lane:
     def resident(self) -> Collection[str]:
         """Encoders that are on the device."""
         return self.residency.resident
+
+    @property
+    def halves(self) -> bool:
+        """Whether its threads compute side by side, on processors of their own."""
+        return self.device.type == "cpu"
 
     def assign(self, keys: Collection[str]) -> None:
         """Says which encoders it is to run; before that, all."""

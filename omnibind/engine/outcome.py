@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from omnibind.engine.batching import Caller
+from omnibind.engine.requests import Caller
 from omnibind.errors import ItemFailure
 
 __all__ = ["Cancel", "Cancelled", "Encoded", "Interrupted"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from omnibind.engine.batching import Sample
 from omnibind.engine.finishing import sample_of
 from omnibind.engine.items import Item
 from omnibind.engine.networks import Networks
+from omnibind.engine.requests import Sample
 from omnibind.engine.rowcache import RowCache
 from omnibind.errors import ItemFailure, MediaError, SetupError
 from omnibind.specs import EncoderSpec, resolve

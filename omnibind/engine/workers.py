@@ -11,8 +11,8 @@ from functools import partial
 from queue import Empty, PriorityQueue
 from statistics import median
 
-from omnibind.engine.batching import Priority
 from omnibind.engine.floor import Floor
+from omnibind.engine.requests import Priority
 from omnibind.engine.threads import use_processors
 
 __all__ = ["Workers"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 from torch import Tensor
 
-from omnibind.engine.batching import Batch, Batcher, Limits, Priority, Request
+from omnibind.engine.batching import Batcher
+from omnibind.engine.requests import Batch, Limits, Priority, Request
 from omnibind.specs import EncoderSpec
 
 
@@ -40,12 +41,14 @@ class Device:
 
     resident: Collection[str] = ()
     only: Collection[str] | None = None
+    halves: bool = False
+    most: int = 4
 
     def runs(self, key: str) -> bool:
         return self.only is None or key in self.only
 
     def limit(self, key: str) -> int:
-        return 4
+        return self.most
 
 
 def spec(key: str) -> EncoderSpec:
@@ -136,6 +139,42 @@ def test_bulk_that_has_waited_long_goes_before_interactive(batcher: Batcher) -> 
     batcher.put(old)
     batcher.put(requests(Listener(), 4, "urgent", Priority.INTERACTIVE))
     assert took(batcher).spec.key == "bulk"
+
+
+@pytest.mark.parametrize(
+    ("callers", "sizes"),
+    [
+        ([1] * 20, [10, 10]),
+        ([1] * 10, [2, 8]),  # 8 stay together: fewer gain nothing
+        ([20], [20]),  # the same call gives the same bytes
+    ],
+)
+def test_threads_of_a_cpu_with_nothing_else_to_do_share_a_batch_of_several_callers(
+    batcher: Batcher, callers: list[int], sizes: list[int]
+) -> None:
+    cpu, taken = Device(halves=True, most=32), list[int]()
+
+    def work() -> None:
+        if (batch := batcher.take(cpu)) is not None:  # and is busy with it from then on
+            taken.append(len(batch.requests))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    _until(lambda: batcher.idle(cpu) == 2)
+    batcher.put([r for count in callers for r in requests(Listener(), count)])
+    _until(lambda: sum(taken) == sum(callers))
+    batcher.close()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sizes
+
+
+def _until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def test_what_is_on_the_device_goes_before_what_is_to_be_loaded(batcher: Batcher) -> None:

@@ -8,8 +8,8 @@ from threading import Barrier, Event, Lock
 
 import pytest
 
-from omnibind.engine.batching import Priority
 from omnibind.engine.floor import Floor
+from omnibind.engine.requests import Priority
 from omnibind.engine.workers import Workers
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine import Engine, recognise
-from omnibind.engine.batching import Batcher, Limits, Priority, Request
+from omnibind.engine.batching import Batcher
 from omnibind.engine.graphs import AFTER, SHAPES, Graphs, recorder, small
 from omnibind.engine.lane import Lane
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.report.stats import Recorder
+from omnibind.engine.requests import Limits, Priority, Request
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec
