@@ -40,6 +40,17 @@ def test_the_oldest_rows_go_first(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_a_full_table_stays_full_and_is_seldom_counted() -> None:
+    cache, statements = RowCache(limit=100), list[str]()
+    cache._db.set_trace_callback(statements.append)
+    for number in range(300):
+        cache.put({number.to_bytes(2): torch.ones(2)})
+        assert cache.get(number.to_bytes(2)) is not None
+    counted = sum("count(" in one for one in statements)
+    assert 90 < len(cache) <= 100
+    assert counted <= 300 / 5  # one of twenty rows makes room for five more
+
+
 def test_threads_share_it(tmp_path: Path) -> None:
     cache = RowCache(tmp_path / "rows.sqlite")
     with ThreadPoolExecutor(8) as pool:
