@@ -33,8 +33,8 @@ class RowCache:
 
     Args:
         path: the SQLite file; its folder is made. None keeps the rows in memory.
-        limit: rows kept; the oldest go first. Of processes that share a file, each may add a few more
-            than that before it looks again.
+        limit: rows kept; the oldest go first. Of processes that share a file, each may add a
+            few more than that before it looks again.
     """
 
     def __init__(self, path: Path | None = None, *, limit: int = 200_000) -> None:
