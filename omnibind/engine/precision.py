@@ -8,7 +8,7 @@ computes matrix products of its own before that (a Fourier transform's mel bands
 
 float8: as bfloat16, and large linear layers multiply in float8 (see `omnibind.engine.float8`).
 
-float32 on a CPU: linear layers and attention multiply by the faster of two libraries (see
+On a CPU linear layers and attention go the fastest way that torch has (see
 `omnibind.engine.products`).
 
 All of it has run on a CPU. On a GPU nothing has been run yet: none was at hand.
@@ -92,9 +92,8 @@ def build(
         products=_products(numbers),
         drawn_on=drawn_on,
     )
-    if numbers == "float32" and torch.device(device).type == "cpu":
-        return quickened(module)
-    return float8.shrunk(module) if numbers == "float8" else module
+    module = float8.shrunk(module) if numbers == "float8" else module
+    return quickened(module) if torch.device(device).type == "cpu" else module
 
 
 def laid_out(spec: EncoderSpec, numbers: Numbers, *, size: Size = "full") -> nn.Module:

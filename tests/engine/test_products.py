@@ -1,4 +1,4 @@
-"""Float32 layers on a CPU: other products, the same rows."""
+"""Layers on a CPU: other products, the same rows."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ def test_quick_attention_gives_the_same_rows(options: dict[str, bool], mask: Ten
         expected = layer(x, x, x, need_weights=False, attn_mask=mask)[0]
         found = products.quickened(layer)(x, x, x, need_weights=False, attn_mask=mask)[0]
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_quick_attention_computes_in_bfloat16_too(mask: Tensor | None) -> None:
+    layer, x = _attention(batch_first=True), _rows(8, 16, WIDTH)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = layer(x, x, x, need_weights=False, attn_mask=mask)[0]
+        found = products.quickened(layer.bfloat16())(x, x, x, need_weights=False, attn_mask=mask)[0]
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected.float(), atol=5e-3, rtol=5e-2)
 
 
 @pytest.mark.usefixtures("lagging")
