@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from omnibind.bench.networks import Networks
 from omnibind.bench.setting import Cards
@@ -15,9 +15,6 @@ from omnibind.engine.finishing import batch_of
 from omnibind.specs import Modality, resolve
 
 __all__ = ["per_item"]
-
-ON_A_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}
-"""What torch's counter leaves out."""
 
 
 def per_item(
@@ -40,3 +37,12 @@ def per_item(
             encoder(batch)
         total += cast("Any", counter).get_total_flops()
     return float(total)
+
+
+def _attention(query: Size, key: Size, value: Size, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+Size = tuple[int, ...]
+ON_A_CPU = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+"""What torch's counter leaves out."""
