@@ -19,7 +19,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import omnibind
 from omnibind import evaluation
@@ -36,7 +38,7 @@ BENCHMARKS = {
 MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts")
 """What means over directions are taken over: each item once."""
 NEVER_TOGETHER = (("audio", "points"), ("points", "audio"), ("audio", "image"), ("image", "audio"))
-QUICK = 10
+QUICK, DRAWS = 10, 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,8 @@ def main() -> None:
     benchmarks = {name: read(model, asked.pools / file) for name, file in BENCHMARKS.items()}
     others = sorted(asked.others.glob("*/checkpoint")) if asked.others else []
     binders = {one.parent.name.replace("-", " "): omnibind.load(one).binder for one in others}
-    lines = [*directions(model.binder, benchmarks), "", *weighing(model.binder, benchmarks), ""]
+    lines = [*directions(model.binder, benchmarks), "", *together(model.binder, benchmarks), ""]
+    lines += [*weighing(model.binder, benchmarks), ""]
     lines += [*ablations(model.binder, binders, benchmarks), "", *unseen(model.binder, benchmarks)]
     print("\n".join(lines))
     if asked.out:
@@ -108,23 +111,63 @@ def directions(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[
             yield f"| {' | '.join(row)} |"
 
 
+def together(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
+    """A line a direction: all its queries in the benchmarks that are `MEASURED`.
+
+    The best member is chosen on these queries by the same metric.
+    """
+    head = "| all queries of a direction | queries | mAP | best member "
+    yield head + "| bound - member, mAP | R@10 |"
+    yield "|---" * 6 + "|"
+    bound = {n: evaluation.bound(binder, benchmarks[n].rows, resamples=QUICK) for n in MEASURED}
+    for pair in dict.fromkeys(pair for whole in bound.values() for pair in whole.pairs):
+        at = [name for name in MEASURED if pair in bound[name].pairs]
+        spaces = [s for s, one in benchmarks[at[0]].alone.items() if pair in one.pairs]
+        if not spaces:
+            continue
+        cells: list[str] = []
+        for metric in ("mAP", "R@10"):
+            mine = np.concatenate([bound[name].pairs[pair].values[metric] for name in at])
+            theirs = {
+                space: np.concatenate(
+                    [benchmarks[name].alone[space].pairs[pair].values[metric] for name in at]
+                )
+                for space in spaces
+            }
+            best = max(spaces, key=lambda space: theirs[space].mean())
+            gain = _interval([mine - theirs[best]])
+            cells += [str(len(mine)), f"{mine.mean():.3f}"] if not cells else []
+            cells += [f"{theirs[best].mean():.3f} {best}"] if metric == "mAP" else []
+            cells.append(gain)
+        yield f"| {' -> '.join(pair)} | {' | '.join(cells)} |"
+
+
 def weighing(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
-    """The learned routers, the same weights for all, and the best choice of one slot a modality."""
+    """The learned routers, the same weights for all, and the best choice of one slot a modality.
+
+    What the routers gain is given with its interval, over queries resampled in each direction.
+    """
     uniform, usual = Binder(binder.recipe, {}), Binder(binder.recipe, {}, {}, binder.priors)
     for other in (uniform.eval(), usual.eval()):
         other.projectors = binder.projectors
     slots = {m: [slot.name for slot in listed] for m, listed in binder.recipe.slots.items()}
-    single = {
-        choice: means(binder, benchmarks, only=dict(zip(slots, choice, strict=True)))
-        for choice in product(*slots.values())
+    choices = [dict(zip(slots, one, strict=True)) for one in product(*slots.values())]
+    best = max(choices, key=lambda one: means(values(binder, benchmarks, only=one))["mAP"])
+    learned = values(binder, benchmarks)
+    ways = {
+        "learned router": learned,
+        "the router's mean weights": values(usual, benchmarks),
+        "the same for all": values(uniform, benchmarks),
+        f"one slot a modality, the best choice: {', '.join(best.values())}": values(
+            binder, benchmarks, only=best
+        ),
     }
-    best = max(single, key=lambda choice: single[choice]["mAP"])
-    yield "| slot weights | mean mAP | mean R@1 | mean R@10 |"
-    yield "|---" * 4 + "|"
-    yield _means("learned router", means(binder, benchmarks))
-    yield _means("the router's mean weights", means(usual, benchmarks))
-    yield _means("the same for all", means(uniform, benchmarks))
-    yield _means(f"one slot a modality, the best choice: {', '.join(best)}", single[best])
+    yield "| slot weights | mean mAP | mean R@1 | mean R@10 | learned router better by, mAP |"
+    yield "|---" * 5 + "|"
+    for name, found in ways.items():
+        pairs = zip(learned["mAP"], found["mAP"], strict=True)
+        gain = "" if found is learned else _interval([mine - theirs for mine, theirs in pairs])
+        yield f"{_means(name, means(found))} {gain} |"
 
 
 def ablations(
@@ -133,11 +176,12 @@ def ablations(
     """Checkpoints that were trained otherwise, and this one without each of its slots."""
     yield "| trained | mean mAP | mean R@1 | mean R@10 |"
     yield "|---" * 4 + "|"
-    yield _means("as shipped", means(binder, benchmarks))
+    yield _means("as shipped", means(values(binder, benchmarks)))
     for name, other in others.items():
-        yield _means(name, means(other, benchmarks))
+        yield _means(name, means(values(other, benchmarks)))
     for slot in dict.fromkeys(s.name for listed in binder.recipe.slots.values() for s in listed):
-        yield _means(f"without the slot {slot}", means(binder, benchmarks, without=[slot]))
+        found = means(values(binder, benchmarks, without=[slot]))
+        yield _means(f"without the slot {slot}", found)
 
 
 def unseen(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]:
@@ -157,15 +201,15 @@ def unseen(binder: Binder, benchmarks: Mapping[str, Benchmark]) -> Iterator[str]
             yield f"| {' | '.join(cells)} |"
 
 
-def means(
+def values(
     binder: Binder,
     benchmarks: Mapping[str, Benchmark],
     *,
     only: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
-) -> dict[str, float]:
-    """By metric, the mean over all directions of the benchmarks that are `MEASURED`."""
-    found: dict[str, list[float]] = {"mAP": [], "R@1": [], "R@10": []}
+) -> dict[str, list[NDArray[np.float64]]]:
+    """By metric, a number a query for each direction of the benchmarks that are `MEASURED`."""
+    found: dict[str, list[NDArray[np.float64]]] = {"mAP": [], "R@1": [], "R@10": []}
     for name in MEASURED:
         rows = benchmarks[name].rows
         if only:
@@ -174,9 +218,24 @@ def means(
         else:
             whole = evaluation.bound(binder, rows, without=without, resamples=QUICK)
         for _, _, one in whole:
-            for metric, values in found.items():
-                values.append(one.figures[metric].value)
-    return {metric: mean(values) for metric, values in found.items()}
+            for metric, listed in found.items():
+                listed.append(one.values[metric])
+    return found
+
+
+def means(found: Mapping[str, Sequence[NDArray[np.float64]]]) -> dict[str, float]:
+    """By metric, the mean over directions."""
+    return {metric: mean(float(one.mean()) for one in listed) for metric, listed in found.items()}
+
+
+def _interval(differences: Sequence[NDArray[np.float64]]) -> str:
+    """The mean over directions, and its 95 % interval: queries are drawn anew in each."""
+    random = np.random.default_rng(0)
+    drawn = np.mean(
+        [one[random.integers(len(one), size=(DRAWS, len(one)))].mean(1) for one in differences], 0
+    )
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{np.mean([one.mean() for one in differences]):+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _one_slot(
