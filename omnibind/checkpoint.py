@@ -25,7 +25,14 @@ from torch import nn
 from omnibind.binder import Binder
 from omnibind.errors import CheckpointError
 from omnibind.named import CONTENT
-from omnibind.projectors import HeadEnsemble, Identity, Projector, read_projector, write_projector
+from omnibind.projectors import (
+    HeadEnsemble,
+    Identity,
+    Linear,
+    Projector,
+    read_projector,
+    write_projector,
+)
 from omnibind.routers import Router
 from omnibind.specs import Recipe, Size, Slot, SpaceSpec
 from omnibind.weights.build import seeded
@@ -93,9 +100,21 @@ def random_checkpoint(
         slots = [slot.name for slot in recipe.slots[modality]]
         return Router(width, slots, temperature=recipe.temperature.get(modality, 1.0))
 
-    there = (recipe.backbone, *recipe.aligned)
-    named = [name for name in recipe.spaces if name in spaces and name not in there]
-    taken = {n: Identity(n, recipe.joint_dim) for n in recipe.aligned if n in spaces}
+    def rotation(name: str) -> nn.Module:
+        module = Linear(name, spaces[name].dim, recipe.joint_dim)
+        nn.init.orthogonal_(module.weight)
+        return module
+
+    named = [name for name in recipe.spaces if name in spaces and name not in recipe.headless]
+    taken: dict[str, Projector] = {
+        n: Identity(n, recipe.joint_dim) for n in recipe.aligned if n in spaces
+    }
+    taken |= {
+        n: cast("Projector", seeded(partial(rotation, n), n, 0).eval())
+        for group in recipe.rotated
+        for n in group
+        if n in spaces
+    }
     routed = [m for m, names in recipe.router_inputs.items() if all(n in spaces for n in names)]
     return BoundCheckpoint(
         recipe=recipe,
@@ -194,6 +213,7 @@ def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
     values["router_inputs"] = {m: tuple(names) for m, names in values["router_inputs"].items()}
     values["heads"] = tuple(values["heads"])
     values["aligned"] = tuple(values.get("aligned", ()))
+    values["rotated"] = tuple(tuple(group) for group in values.get("rotated", ()))
     return Recipe(**values)
 
 

@@ -198,6 +198,8 @@ class Recipe:
         priors: modality -> slot -> weight where no trained router decides; 1 where missing.
         aligned: spaces that live in the backbone's coordinates already; their rows are taken as
             they are, and no heads are trained for them. Ours.
+        rotated: groups of spaces that have their coordinates in common, each carried into the
+            backbone's by one rotation (`omnibind.training.rotate`) instead of by heads. Ours.
         hidden: width of a projector head's hidden layer.
         heads: query subsets the heads of a projector are trained on, by name.
         links: `"audio-text"` -> the space by whose rows items of the two modalities are paired
@@ -216,6 +218,7 @@ class Recipe:
     temperature: Mapping[str, float] = field(default_factory=dict)
     priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     aligned: tuple[str, ...] = ()
+    rotated: tuple[tuple[str, ...], ...] = ()
     hidden: int = 2048
     heads: tuple[str, ...] = ("mix", "A", "T", "V", "AT", "AV", "TV")
     links: Mapping[str, str] = field(default_factory=dict)
@@ -226,6 +229,11 @@ class Recipe:
     def spaces(self) -> tuple[str, ...]:
         """Every space that a slot or a router input names, in order of first mention."""
         return tuple(dict.fromkeys(self._mentions()))
+
+    @property
+    def headless(self) -> tuple[str, ...]:
+        """Spaces that no heads are trained for: the backbone, aligned and rotated ones."""
+        return (self.backbone, *self.aligned, *(s for group in self.rotated for s in group))
 
     def _mentions(self) -> Iterator[str]:
         for slots in self.slots.values():

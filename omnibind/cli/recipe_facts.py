@@ -106,21 +106,23 @@ def add_up(known: Registry, recipe: Recipe) -> RecipeFacts:
 
 
 def _projector_params(known: Registry, recipe: Recipe) -> int | None:
-    """Of `projectors.HeadEnsemble` and `routers.Router`, counted without torch."""
+    """Of heads, rotations (`omnibind.projectors`) and routers, counted without torch."""
     dims = {name: space.dim for name, space in known.spaces.items()}
     mixed = {part for slots in recipe.slots.values() for slot in slots for part in slot.parts}
-    projected = mixed & dims.keys() - {recipe.backbone, *recipe.aligned}
+    projected = mixed & dims.keys() - {*recipe.headless}
     if any(recipe.backbone in known.spaces[name].projectors for name in projected):
         return None
     hidden, joint = recipe.hidden, recipe.joint_dim
     heads = sum((dims[name] + 3) * hidden + (hidden + 3) * joint for name in projected)
+    turned = mixed & dims.keys() & {name for group in recipe.rotated for name in group}
+    rotations = sum((dims[name] + 1) * joint for name in turned)
     routers = sum(
         (sum(dims.get(name, 0) for name in inputs) + 3) * ROUTER[0]
         + (ROUTER[0] + 3) * ROUTER[1]
         + (ROUTER[1] + 1) * len(recipe.slots[modality])
         for modality, inputs in recipe.router_inputs.items()
     )
-    return len(recipe.heads) * heads + routers
+    return len(recipe.heads) * heads + rotations + routers
 
 
 def used_encoders(known: Registry, recipe: Recipe) -> tuple[tuple[str, EncoderSpec], ...]:

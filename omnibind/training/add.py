@@ -19,6 +19,7 @@ from torch import nn
 from omnibind.binder import Binder
 from omnibind.checkpoint import BoundCheckpoint, read_checkpoint, write_checkpoint
 from omnibind.errors import TrainingError
+from omnibind.projectors import HeadEnsemble, Projector
 from omnibind.seen import SEEN
 from omnibind.specs import Recipe, Slot, SpaceSpec
 from omnibind.training.descent import DescentSettings, OnStep, descend
@@ -27,6 +28,7 @@ from omnibind.training.exchange import exchange, finish_exchange
 from omnibind.training.grown import GrownRouter
 from omnibind.training.heads import HeadSettings, modalities_of
 from omnibind.training.project import train_heads
+from omnibind.training.rotate import rotations
 from omnibind.training.route import loads, router_tuples
 from omnibind.training.routers import RouterObjective, RouterSettings
 from omnibind.training.transfer import transferred
@@ -133,33 +135,62 @@ def grow(
 ) -> tuple[BoundCheckpoint, float]:
     """The checkpoint with the new space, and the seconds that training took; see `add`."""
     recipe = grown_recipe(before.recipe, space, modalities_of(rows, space, tuples))
+    if _turns(before):
+        recipe = replace(recipe, rotated=(*recipe.rotated, (space,)))
     heads = heads or _fewer_heads(before)
     routers = routers or _fewer_routers(before)
     made_of = fingerprint(
         asdict(recipe), asdict(heads), asdict(routers), of_rows(rows, tuples), of_tuples(tuples)
     )
-    began = time.monotonic()
-    given = transferred(space, before.projectors, rows, tuples, seed=heads.descent.seed)
-    first = {space: given[1]} if given else {}
-    fitted = time.monotonic() - began
-    trained, _, head_facts = train_heads(
-        work / "heads", recipe, (space,), rows, tuples, heads, made_of, on_step=on_step, first=first
+    projectors, begun_from, learned = _projector(
+        before, recipe, space, rows, tuples, heads, work / "heads", made_of, on_step
     )
     after = replace(
         before,
         recipe=recipe,
-        projectors={**before.projectors, **trained},
+        projectors={**before.projectors, **projectors},
         priors=_fair_priors(before, recipe, space),
     )
     after, router_seconds = _grow_routers(
         after, space, rows, tuples, routers, work, made_of, on_step
     )
-    seconds = fitted + head_facts["seconds"] + router_seconds
-    settings: dict[str, Any] = {"space": space, "begun_from": given[0] if given else None}
+    seconds = learned + router_seconds
+    settings: dict[str, Any] = {"space": space, "begun_from": begun_from}
     settings |= {"heads": asdict(heads), "routers": asdict(routers)}
     facts = {**after.facts, "added": [*after.facts.get("added", ()), settings]}
     timings = {**after.timings, f"add {space}": seconds}
     return replace(after, facts=facts, timings=timings), seconds
+
+
+def _projector(
+    before: BoundCheckpoint,
+    recipe: Recipe,
+    space: str,
+    rows: RowSource,
+    tuples: Tuples,
+    heads: HeadSettings,
+    work: Path,
+    inputs: str,
+    on_step: OnStep | None,
+) -> tuple[Mapping[str, Projector], str | None, float]:
+    """The new space's projector, the old space that its heads began from, and the seconds."""
+    began, seed = time.monotonic(), heads.descent.seed
+    if space in recipe.headless:
+        turned = rotations((space,), recipe.backbone, rows, tuples, seed=seed)
+        return turned, None, time.monotonic() - began
+    given = transferred(space, before.projectors, rows, tuples, seed=seed)
+    name, first = (given[0], {space: given[1]}) if given else (None, {})
+    fitted = time.monotonic() - began
+    trained, _, took = train_heads(
+        work, recipe, (space,), rows, tuples, heads, inputs, on_step=on_step, first=first
+    )
+    return trained, name, fitted + took["seconds"]
+
+
+def _turns(checkpoint: BoundCheckpoint) -> bool:
+    """Whether a new space is rotated as the old ones are: none of them has heads."""
+    heads = any(isinstance(one, HeadEnsemble) for one in checkpoint.projectors.values())
+    return bool(checkpoint.recipe.rotated) and not heads
 
 
 def grown_recipe(recipe: Recipe, space: str, reads: Sequence[str]) -> Recipe:

@@ -1,6 +1,6 @@
 """The stages `project`, `route`, `evaluate` and `checkpoint`: what is learned, as one folder.
 
-DIR/project     trained heads a space, their curves
+DIR/project     a projector a space, curves of heads
 DIR/route       trained routers, slot priors, their curves
 DIR/evaluate    its figures on benchmarks, where some were given
 DIR/checkpoint  the bound checkpoint: `omnibind.load("DIR/checkpoint")`
@@ -116,7 +116,15 @@ def trimmed(recipe: Recipe, plan: Plan) -> Recipe:
         if m in slots and set(names) <= plan.spaces.keys()
     }
     aligned = tuple(name for name in recipe.aligned if name in plan.spaces)
-    return replace(recipe, slots=slots, router_inputs=inputs, aligned=aligned, checkpoint="")
+    there = (tuple(n for n in group if n in plan.spaces) for group in recipe.rotated)
+    return replace(
+        recipe,
+        slots=slots,
+        router_inputs=inputs,
+        aligned=aligned,
+        rotated=tuple(group for group in there if group),
+        checkpoint="",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +165,7 @@ def _trained(
         )
     facts = found.facts
     said = f"{facts['steps']} steps in {facts['seconds']:.0f} s"
+    said = said if facts["steps"] else f"rotations in {facts['seconds']:.0f} s"
     return Ran(skipped=found.skipped, facts={**facts, "said": said})
 
 

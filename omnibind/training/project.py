@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
@@ -23,6 +24,7 @@ from omnibind.training.descent import OnStep, descend
 from omnibind.training.done import Trained, done, fingerprint, mark_done, of_rows, of_tuples
 from omnibind.training.heads import HeadObjective, HeadSettings, modalities_of, new_heads
 from omnibind.training.ranks import ALONE, Ranks
+from omnibind.training.rotate import rotations
 from omnibind.training.state import forget
 from omnibind.training.tuples import RowSource, Tuples
 
@@ -40,7 +42,7 @@ def run(
     ranks: Ranks = ALONE,
     on_step: OnStep | None = None,
 ) -> Trained:
-    """Trains the heads of every space of the recipe but the backbone and those aligned with it.
+    """Trains the heads of every space of the recipe but the `headless`, and finds rotations.
 
     Skipped where it was done by the same inputs; goes on where it was killed.
 
@@ -60,19 +62,29 @@ def run(
     settings, folder = settings or HeadSettings(), out / "project"
     needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
     needed = (*needed, recipe.aligned) if recipe.aligned else needed
+    needed = (*needed, recipe.rotated) if recipe.rotated else needed
     made_of = fingerprint(
         needed, asdict(settings), of_rows(rows, tuples), of_tuples(tuples), inputs
     )
     known = done(folder, made_of)
     if known is not None:
         return Trained(skipped=True, resumed=0, facts=known)
+    began = time.monotonic()
+    turned: dict[str, Projector] = {}
+    for group in recipe.rotated:
+        turned |= rotations(group, recipe.backbone, rows, tuples, seed=settings.descent.seed)
+    fitted = time.monotonic() - began
     spaces = _spaces(recipe, rows, tuples)
-    projectors, resumed, facts = train_heads(
-        folder, recipe, spaces, rows, tuples, settings, made_of, ranks, on_step
-    )
+    if spaces:
+        projectors, resumed, facts = train_heads(
+            folder, recipe, spaces, rows, tuples, settings, made_of, ranks, on_step
+        )
+    else:
+        projectors, resumed, facts = {}, 0, _nothing_trained(settings)
+    facts["seconds"] += fitted
     if ranks.first:
         taken = {name: Identity(name, recipe.joint_dim) for name in recipe.aligned}
-        _write({**projectors, **taken}, folder / "projectors", recipe.backbone)
+        _write({**projectors, **taken, **turned}, folder / "projectors", recipe.backbone)
         mark_done(folder, made_of, facts)
         forget(folder)
     ranks.wait()
@@ -133,16 +145,23 @@ def read_projectors(out: Path) -> dict[str, Projector]:
 
 
 def _spaces(recipe: Recipe, rows: RowSource, tuples: Tuples) -> tuple[str, ...]:
-    there = (recipe.backbone, *recipe.aligned)
-    spaces = tuple(name for name in recipe.spaces if name not in there)
+    spaces = tuple(name for name in recipe.spaces if name not in recipe.headless)
     missing = [name for name in spaces if not modalities_of(rows, name, tuples)]
-    if missing or not spaces:
+    if missing or not (spaces or recipe.rotated):
         raise TrainingError(
             f"heads for the spaces of the recipe {recipe.name!r}",
-            found=f"no rows of {', '.join(missing)}" if missing else f"none but {', '.join(there)}",
+            found=f"no rows of {', '.join(missing)}"
+            if missing
+            else f"none but {', '.join(recipe.headless)}",
             next_step="embed pools that they read, or leave them out of the recipe",
         )
     return spaces
+
+
+def _nothing_trained(settings: HeadSettings) -> dict[str, Any]:
+    """What is recorded where all projectors are given or rotations."""
+    took: dict[str, Any] = {"steps": 0, "seconds": 0.0, "resumed": 0, "loss": None}
+    return {"settings": asdict(settings), "spaces": [], **took}
 
 
 def _dim(space: str, rows: RowSource, tuples: Tuples) -> int:

@@ -232,6 +232,7 @@ STARTER = Recipe(
         "text": ("lite2-minilm", "lite0-wordllama"),
     },
     aligned=("aisfx-minilm", "birdnet-minilm", "views-minilm"),
+    rotated=(("lite0-wordllama", "views-wordllama"),),
     temperature={"text": 3.0},
     hidden=896,
     heads=("mix",),

@@ -30,8 +30,8 @@ from omnibind.training.tuples import read_tuples
 
 Learning = TypeVar("Learning", HeadSettings, RouterSettings)
 HEADS: Mapping[str, dict[str, Any]] = {
-    "points in mix alone": {"points_with": ""},
-    "aggregate of 8": {"aggregate": 8},
+    "heads in place of rotations": {},
+    "heads on aggregates of 8": {"aggregate": 8},
 }
 ROUTERS: Mapping[str, dict[str, Any]] = {
     "steer 0": {"steer": 0.0},
@@ -53,13 +53,14 @@ def main() -> None:
         folder = asked.out / name.replace(" ", "-")
         shutil.copytree(asked.bound / "project", folder / "project", dirs_exist_ok=True)
         finish(asked.bound, folder, recipe, replace(routers, **changed))
+    headed = replace(recipe, rotated=())
     for name, changed in HEADS.items():
         folder = asked.out / name.replace(" ", "-")
         rows, tuples = learned_from(asked.bound)
         project.run(
-            folder, recipe=recipe, rows=rows, tuples=tuples, settings=replace(heads, **changed)
+            folder, recipe=headed, rows=rows, tuples=tuples, settings=replace(heads, **changed)
         )
-        finish(asked.bound, folder, recipe, routers)
+        finish(asked.bound, folder, headed, routers)
 
 
 def finish(bound: Path, folder: Path, recipe: Recipe, settings: RouterSettings) -> None:

@@ -34,8 +34,9 @@ BENCHMARKS = {
     "Tux Paint sounds": "tuxpaint-sounds.csv",
     "24 concepts": "concepts.csv",
     "48 concepts": "concepts48.csv",
+    "furniture": "furniture.csv",
 }
-MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts")
+MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts", "furniture")
 """What means over directions are taken over: each item once."""
 NEVER_TOGETHER = (("audio", "points"), ("points", "audio"), ("audio", "image"), ("image", "audio"))
 QUICK, DRAWS = 10, 2000

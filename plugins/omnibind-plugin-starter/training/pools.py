@@ -11,6 +11,7 @@ DIR/tuxpaint.csv                        test: stamps, their sounds, every captio
 DIR/tuxpaint-folded.csv                 the same, captions that differ in case alone taken as one
 DIR/tuxpaint-sounds.csv                 test: the stamps that sound, and the captions of these alone
 DIR/concepts.csv, concepts48.csv        test: 24 and 48 things in every modality
+DIR/furniture.csv                       test: shapes of other things, their icons and names
 DIR/benchmarks.csv                      every picture, sound and shape of these, to exclude
 DIR/icons.csv                           test: the 24, with rendered icons in place of pictures
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from PIL.Image import Image
 from testbed import (
     DEFAULT_DATA,
     concepts,
+    furniture,
     sweethome,
     training_pictures,
     training_sounds,
@@ -92,8 +95,9 @@ def write_benchmarks(data: Path, out: Path) -> None:
     labelled(out / "concepts.csv", things(data, core=True))
     labelled(out / "concepts48.csv", things(data, core=False))
     labelled(out / "icons.csv", things(data, core=True, icons=True))
+    labelled(out / "furniture.csv", named(data))
     tested = [*things(data, core=False), *things(data, core=False, icons=True)]
-    tested += [*stamps, *tux_paint(data, "audio")]
+    tested += [*stamps, *tux_paint(data, "audio"), *named(data)]
     files = dict.fromkeys(item for item, modality, _ in tested if modality != "text")
     _write(out / "benchmarks.csv", ["path"], ([file] for file in files))
 
@@ -121,6 +125,18 @@ def things(data: Path, *, core: bool, icons: bool = False) -> Iterator[Labelled]
         ):
             for item in items:
                 yield str(item), modality, one.name
+
+
+def named(data: Path) -> Iterator[Labelled]:
+    """Shapes and icons of furniture, and every name once: without its number, in lower case."""
+    names: dict[str, str] = {}
+    for one in furniture(data):
+        name = re.sub(r"[\s\d]+$", "", one.name)
+        names.setdefault(name.lower(), name)
+        yield str(one.model), "points", name.lower()
+        yield str(one.icon), "image", name.lower()
+    for label, name in names.items():
+        yield name, "text", label
 
 
 def labelled(path: Path, items: Iterable[Labelled]) -> None:

@@ -21,10 +21,10 @@ from drawings import DRAWINGS
 from features import Features
 from omnibind_plugin_starter import cards
 from omnibind_plugin_starter.text import centred
-from testbed import DEFAULT_DATA, concepts, sweethome, training_sounds, tuxpaint
+from testbed import DEFAULT_DATA, concepts, furniture, sweethome, training_sounds, tuxpaint
 from topics import TOPICS
 from torch import Tensor
-from train import seen_in, tested_sources, training_sources
+from train import Source, seen_in, tested_sources, training_sources
 from wordnet import nouns
 
 from omnibind.engine.networks import Networks
@@ -48,7 +48,7 @@ def main() -> None:
     data = parser.parse_args().data
     memory = Memory(data / "features")
     pooled = [one for one in training_sources(data) if one.name not in NO_POOL]
-    for source in (*pooled, *tested_sources(data)):
+    for source in (*pooled, *tested_sources(data), icons(data)):
         for spec in PICTURES:
             seen = seen_in(memory.features, spec, source)
             rows = _encoder(spec).concepts(*seen)
@@ -112,11 +112,18 @@ class Memory:
         return bytes.fromhex(self._digests[str(item)])
 
 
+def icons(data: Path) -> Source:
+    """Those of the furniture that is tested on."""
+    return Source(name="furniture", shown=[(one.name, one.icon) for one in furniture(data)])
+
+
 def shapes(data: Path) -> list[tuple[list[str], list[Path]]]:
-    """Training shapes, and those of the concepts: names and files."""
+    """Training shapes, those of the concepts, further ones to test on: names and files."""
     named = [(one.name, one.model) for one in sweethome(data, split="train")]
     things = [(f"con {one.name} {file}", file) for one in concepts(data) for file in one.shapes]
-    return [([name for name, _ in part], [file for _, file in part]) for part in (named, things)]
+    others = [(f"test {one.model}", one.model) for one in furniture(data)]
+    parts = (named, things, others)
+    return [([name for name, _ in part], [file for _, file in part]) for part in parts]
 
 
 def sounds(data: Path) -> list[tuple[list[str], list[Path]]]:

@@ -134,6 +134,12 @@ def sweethome(data: Path = DEFAULT_DATA, split: str | None = None) -> list[Shape
     ]
 
 
+def furniture(data: Path = DEFAULT_DATA) -> list[Shape]:
+    """Meshes to test on that show none of the concepts."""
+    things = {file for one in concepts(data) for file in one.shapes}
+    return [one for one in sweethome(data, split="test") if one.model not in things]
+
+
 def training_sounds(data: Path = DEFAULT_DATA) -> list[Clip]:
     """Sounds of games, programs and a soundfont, without the clips that the demo plays."""
     at = _files(data)
