@@ -35,8 +35,9 @@ BENCHMARKS = {
     "24 concepts": "concepts.csv",
     "48 concepts": "concepts48.csv",
     "furniture": "furniture.csv",
+    "further sounds": "gcompris-sounds.csv",
 }
-MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts", "furniture")
+MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts", "furniture", "further sounds")
 """What means over directions are taken over: each item once."""
 NEVER_TOGETHER = (("audio", "points"), ("points", "audio"), ("audio", "image"), ("image", "audio"))
 QUICK, DRAWS = 10, 2000

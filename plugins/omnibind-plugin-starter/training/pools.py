@@ -11,6 +11,7 @@ DIR/tuxpaint.csv                        test: stamps, their sounds, every captio
 DIR/tuxpaint-folded.csv                 the same, captions that differ in case alone taken as one
 DIR/tuxpaint-sounds.csv                 test: the stamps that sound, and the captions of these alone
 DIR/concepts.csv, concepts48.csv        test: 24 and 48 things in every modality
+DIR/gcompris-sounds.csv                 test: further sounds of things, and their names
 DIR/furniture.csv                       test: shapes of other things, their icons and names
 DIR/benchmarks.csv                      every picture, sound and shape of these, to exclude
 DIR/icons.csv                           test: the 24, with rendered icons in place of pictures
@@ -32,6 +33,7 @@ from testbed import (
     DEFAULT_DATA,
     concepts,
     furniture,
+    other_sounds,
     sweethome,
     training_pictures,
     training_sounds,
@@ -96,8 +98,9 @@ def write_benchmarks(data: Path, out: Path) -> None:
     labelled(out / "concepts48.csv", things(data, core=False))
     labelled(out / "icons.csv", things(data, core=True, icons=True))
     labelled(out / "furniture.csv", named(data))
+    labelled(out / "gcompris-sounds.csv", heard(data))
     tested = [*things(data, core=False), *things(data, core=False, icons=True)]
-    tested += [*stamps, *tux_paint(data, "audio"), *named(data)]
+    tested += [*stamps, *tux_paint(data, "audio"), *named(data), *heard(data)]
     files = dict.fromkeys(item for item, modality, _ in tested if modality != "text")
     _write(out / "benchmarks.csv", ["path"], ([file] for file in files))
 
@@ -137,6 +140,13 @@ def named(data: Path) -> Iterator[Labelled]:
         yield str(one.icon), "image", name.lower()
     for label, name in names.items():
         yield name, "text", label
+
+
+def heard(data: Path) -> Iterator[Labelled]:
+    """GCompris' further sounds, and every name of these once."""
+    sounds = other_sounds(data)
+    yield from ((str(file), "audio", name) for name, file in sounds)
+    yield from ((name, "text", name) for name in dict.fromkeys(name for name, _ in sounds))
 
 
 def labelled(path: Path, items: Iterable[Labelled]) -> None:

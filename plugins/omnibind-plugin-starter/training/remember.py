@@ -21,7 +21,15 @@ from drawings import DRAWINGS
 from features import Features
 from omnibind_plugin_starter import cards
 from omnibind_plugin_starter.text import centred
-from testbed import DEFAULT_DATA, concepts, furniture, sweethome, training_sounds, tuxpaint
+from testbed import (
+    DEFAULT_DATA,
+    concepts,
+    furniture,
+    other_sounds,
+    sweethome,
+    training_sounds,
+    tuxpaint,
+)
 from topics import TOPICS
 from torch import Tensor
 from train import Source, seen_in, tested_sources, training_sources
@@ -127,15 +135,17 @@ def shapes(data: Path) -> list[tuple[list[str], list[Path]]]:
 
 
 def sounds(data: Path) -> list[tuple[list[str], list[Path]]]:
-    """Training sounds, those of stamps, those of the concepts: names and files."""
+    """Training sounds, those of stamps, of the concepts, further ones: names and files."""
     clips = training_sounds(data)
     stamps = [one for one in tuxpaint(data) if one.sound]
     every = [(one.name, file) for one in concepts(data) for file in one.sounds]
     things = [(f"con {name} {file.name}", file) for name, file in every]
+    others = other_sounds(data)
     return [
         ([one.caption for one in clips], [one.sound for one in clips]),
         ([f"tux {one.caption}" for one in stamps], [one.sound for one in stamps if one.sound]),
         ([name for name, _ in things], [file for _, file in things]),
+        ([f"gc {file.name}" for _, file in others], [file for _, file in others]),
     ]
 
 

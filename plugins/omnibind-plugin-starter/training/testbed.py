@@ -27,6 +27,8 @@ __all__ = [
     "Stamp",
     "bird_names",
     "concepts",
+    "furniture",
+    "other_sounds",
     "sweethome",
     "training_pictures",
     "training_sounds",
@@ -152,6 +154,15 @@ def training_sounds(data: Path = DEFAULT_DATA) -> list[Clip]:
         )
         for row in _rows("sounds_train.csv")
         if not row["demo"]
+    ]
+
+
+def other_sounds(data: Path = DEFAULT_DATA) -> list[tuple[str, Path]]:
+    """Names and files of GCompris' sounds to test on that are of none of the concepts."""
+    at = _files(data)
+    rows = _rows("gcompris_sounds.csv")
+    return [
+        (row["caption"], at("gcompris-qt-data", f"src/activities/{row['path']}")) for row in rows
     ]
 
 
