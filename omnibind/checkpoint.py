@@ -111,8 +111,7 @@ def random_checkpoint(
     }
     taken |= {
         n: cast("Projector", seeded(partial(rotation, n), n, 0).eval())
-        for group in recipe.rotated
-        for n in group
+        for n in recipe.rotated_spaces
         if n in spaces
     }
     routed = [m for m, names in recipe.router_inputs.items() if all(n in spaces for n in names)]

@@ -233,7 +233,12 @@ class Recipe:
     @property
     def headless(self) -> tuple[str, ...]:
         """Spaces that no heads are trained for: the backbone, aligned and rotated ones."""
-        return (self.backbone, *self.aligned, *(s for group in self.rotated for s in group))
+        return (self.backbone, *self.aligned, *self.rotated_spaces)
+
+    @property
+    def rotated_spaces(self) -> tuple[str, ...]:
+        """The spaces of all groups in `rotated`."""
+        return tuple(space for group in self.rotated for space in group)
 
     def _mentions(self) -> Iterator[str]:
         for slots in self.slots.values():

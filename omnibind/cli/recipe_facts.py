@@ -114,7 +114,7 @@ def _projector_params(known: Registry, recipe: Recipe) -> int | None:
         return None
     hidden, joint = recipe.hidden, recipe.joint_dim
     heads = sum((dims[name] + 3) * hidden + (hidden + 3) * joint for name in projected)
-    turned = mixed & dims.keys() & {name for group in recipe.rotated for name in group}
+    turned = mixed & dims.keys() & {*recipe.rotated_spaces}
     rotations = sum((dims[name] + 1) * joint for name in turned)
     routers = sum(
         (sum(dims.get(name, 0) for name in inputs) + 3) * ROUTER[0]

@@ -177,7 +177,7 @@ class Batcher:
                 break
         if not waiting.count:
             del self._bins[where]
-        elif runner.halves:
+        elif runner.side_by_side:
             self._changed.notify_all()
         if not taken:
             return None
@@ -192,7 +192,7 @@ class Batcher:
 
     def _share(self, waiting: _Waiting, count: int, runner: Runner) -> int:
         """Of so many items, what one thread takes while others have nothing to do."""
-        if not runner.halves or waiting.callers == 1:
+        if not runner.side_by_side or waiting.callers == 1:
             return count
         return max(min(count, PART), math.ceil(count / (1 + self.idle(runner))))
 

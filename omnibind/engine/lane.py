@@ -85,7 +85,7 @@ class Lane:
         return self.residency.resident
 
     @property
-    def halves(self) -> bool:
+    def side_by_side(self) -> bool:
         """Whether its threads compute side by side, on processors of their own."""
         return self.device.type == "cpu"
 

@@ -1,9 +1,8 @@
 """Layers on a CPU, the fastest way that torch has for them.
 
 torch multiplies float32 matrices by MKL, which leaves half of an AMD processor with AVX-512 idle.
-oneDNN, which torch carries for convolutions, does not: 250 GFLOP/s on a core of Zen 5 beside 110
-(`omnibind bench ceiling` measures both). The rows differ by rounding, as between two processors.
-All of it ours.
+oneDNN, which torch carries for convolutions, does not: 250 GFLOP/s on a core of Zen 5 beside 110.
+The rows differ by rounding, as between two processors. All of it ours.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Runner(Protocol):
         ...
 
     @property
-    def halves(self) -> bool:
+    def side_by_side(self) -> bool:
         """Whether two parts of a batch in two of its threads are done sooner than the whole."""
         ...
 

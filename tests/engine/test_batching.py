@@ -41,7 +41,7 @@ class Device:
 
     resident: Collection[str] = ()
     only: Collection[str] | None = None
-    halves: bool = False
+    side_by_side: bool = False
     most: int = 4
 
     def runs(self, key: str) -> bool:
@@ -152,7 +152,7 @@ def test_bulk_that_has_waited_long_goes_before_interactive(batcher: Batcher) -> 
 def test_threads_of_a_cpu_with_nothing_else_to_do_share_a_batch_of_several_callers(
     batcher: Batcher, callers: list[int], sizes: list[int]
 ) -> None:
-    cpu, taken = Device(halves=True, most=32), list[int]()
+    cpu, taken = Device(side_by_side=True, most=32), list[int]()
 
     def work() -> None:
         if (batch := batcher.take(cpu)) is not None:  # and is busy with it from then on
