@@ -35,7 +35,7 @@ BENCHMARKS = {
     "24 concepts": "concepts.csv",
     "48 concepts": "concepts48.csv",
     "furniture": "furniture.csv",
-    "further sounds": "gcompris-sounds.csv",
+    "further sounds": "further-sounds.csv",
 }
 MEASURED = ("Tux Paint", "Tux Paint sounds", "48 concepts", "furniture", "further sounds")
 """What means over directions are taken over: each item once."""

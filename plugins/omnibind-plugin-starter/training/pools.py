@@ -11,7 +11,7 @@ DIR/tuxpaint.csv                        test: stamps, their sounds, every captio
 DIR/tuxpaint-folded.csv                 the same, captions that differ in case alone taken as one
 DIR/tuxpaint-sounds.csv                 test: the stamps that sound, and the captions of these alone
 DIR/concepts.csv, concepts48.csv        test: 24 and 48 things in every modality
-DIR/gcompris-sounds.csv                 test: further sounds of things, and their names
+DIR/further-sounds.csv                  test: further sounds of things, and their names
 DIR/furniture.csv                       test: shapes of other things, their icons and names
 DIR/benchmarks.csv                      every picture, sound and shape of these, to exclude
 DIR/icons.csv                           test: the 24, with rendered icons in place of pictures
@@ -98,7 +98,7 @@ def write_benchmarks(data: Path, out: Path) -> None:
     labelled(out / "concepts48.csv", things(data, core=False))
     labelled(out / "icons.csv", things(data, core=True, icons=True))
     labelled(out / "furniture.csv", named(data))
-    labelled(out / "gcompris-sounds.csv", heard(data))
+    labelled(out / "further-sounds.csv", heard(data))
     tested = [*things(data, core=False), *things(data, core=False, icons=True)]
     tested += [*stamps, *tux_paint(data, "audio"), *named(data), *heard(data)]
     files = dict.fromkeys(item for item, modality, _ in tested if modality != "text")
@@ -143,7 +143,7 @@ def named(data: Path) -> Iterator[Labelled]:
 
 
 def heard(data: Path) -> Iterator[Labelled]:
-    """GCompris' further sounds, and every name of these once."""
+    """Further sounds to test on, and every name of these once."""
     sounds = other_sounds(data)
     yield from ((str(file), "audio", name) for name, file in sounds)
     yield from ((name, "text", name) for name in dict.fromkeys(name for name, _ in sounds))

@@ -145,7 +145,7 @@ def sounds(data: Path) -> list[tuple[list[str], list[Path]]]:
         ([one.caption for one in clips], [one.sound for one in clips]),
         ([f"tux {one.caption}" for one in stamps], [one.sound for one in stamps if one.sound]),
         ([name for name, _ in things], [file for _, file in things]),
-        ([f"gc {file.name}" for _, file in others], [file for _, file in others]),
+        ([f"test {file}" for _, file in others], [file for _, file in others]),
     ]
 
 

@@ -158,12 +158,10 @@ def training_sounds(data: Path = DEFAULT_DATA) -> list[Clip]:
 
 
 def other_sounds(data: Path = DEFAULT_DATA) -> list[tuple[str, Path]]:
-    """Names and files of GCompris' sounds to test on that are of none of the concepts."""
+    """Names and files of sounds to test on that are neither stamps nor concepts."""
     at = _files(data)
-    rows = _rows("gcompris_sounds.csv")
-    return [
-        (row["caption"], at("gcompris-qt-data", f"src/activities/{row['path']}")) for row in rows
-    ]
+    rows = _rows("sounds_test.csv")
+    return [(row["caption"], at(row["package"], row["path"])) for row in rows]
 
 
 def bird_names(data: Path = DEFAULT_DATA) -> list[str]:
