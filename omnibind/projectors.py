@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from omnibind.errors import CheckpointError, ShapeError
+from omnibind.products import batched
 
 __all__ = [
     "HeadEnsemble",
@@ -126,8 +127,9 @@ class HeadEnsemble(nn.Module):
         count, items = len(self.spaces) * self.heads, x.shape[2]
         x = x.reshape(count, items, self.dim).mT
         first = self.first.view(count, self.hidden, self.dim)
-        x = _norm_channels(self.first_norm, first @ x, self.first_bias, batch_norm)
-        x = _norm_channels(self.second_norm, self.second @ F.relu(x), self.second_bias, batch_norm)
+        x = _norm_channels(self.first_norm, batched(first, x), self.first_bias, batch_norm)
+        x = batched(self.second, F.relu(x))
+        x = _norm_channels(self.second_norm, x, self.second_bias, batch_norm)
         return x.view(len(self.spaces), self.heads, self.joint, items)
 
     @classmethod

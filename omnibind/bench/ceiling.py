@@ -13,7 +13,7 @@ from torch import Tensor
 
 from omnibind.bench.hardware import cores
 from omnibind.bench.timing import Spread
-from omnibind.engine.products import linear
+from omnibind.products import linear
 
 __all__ = ["Ceiling", "measure"]
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from omnibind.bench.setting import Setting
+from omnibind.engine.layers import plain, quickened
 from omnibind.engine.memory.budget import budget_of, bytes_of, host_has_room, module_bytes
 from omnibind.engine.memory.copies import emptied
-from omnibind.engine.products import plain, quickened
 from omnibind.specs import Encoder, EncoderSpec
 from omnibind.weights import build_encoder
 

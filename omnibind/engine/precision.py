@@ -9,7 +9,7 @@ computes matrix products of its own before that (a Fourier transform's mel bands
 float8: as bfloat16, and large linear layers multiply in float8 (see `omnibind.engine.float8`).
 
 On a CPU linear layers and attention go the fastest way that torch has (see
-`omnibind.engine.products`).
+`omnibind.engine.layers`).
 
 All of it has run on a CPU. On a GPU nothing has been run yet: none was at hand.
 """
@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from omnibind.engine import float8
-from omnibind.engine.products import quickened
+from omnibind.engine.layers import quickened
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Size
 from omnibind.weights import build_encoder, lay_out

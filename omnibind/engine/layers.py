@@ -1,26 +1,16 @@
-"""Layers on a CPU, the fastest way that torch has for them.
-
-torch multiplies float32 matrices by MKL, which leaves half of an AMD processor with AVX-512 idle.
-oneDNN, which torch carries for convolutions, does not: 250 GFLOP/s on a core of Zen 5 beside 110.
-The rows differ by rounding, as between two processors. All of it ours.
-"""
+"""Layers that multiply by `omnibind.products`, in place of torch's own. Ours."""
 
 from __future__ import annotations
 
-import platform
-from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["linear", "mkl_lags", "plain", "quickened"]
+from omnibind.products import linear
 
-LEAST = 2**21
-"""Multiply-adds from which oneDNN wins: below, its preparations cost more than they gain."""
+__all__ = ["plain", "quickened"]
 
 
 class QuickLinear(nn.Linear):
@@ -116,38 +106,8 @@ def plain(module: nn.Module) -> nn.Module:
     return _exchanged(module, PLAIN)
 
 
-def linear(
-    x: Float[Tensor, "*row given"],
-    weight: Float[Tensor, "made given"],
-    bias: Float[Tensor, " made"] | None = None,
-) -> Float[Tensor, "*row made"]:
-    """Rows times transposed weights, on a CPU and without gradients."""
-    enough = x.numel() * len(weight) >= LEAST
-    if enough and x.dtype == weight.dtype == torch.float32 and mkl_lags():
-        product = cast("Any", torch.ops).mkldnn._linear_pointwise
-        return product(x, weight, bias, "none", [], "")
-    return functional.linear(x, weight, bias)
-
-
-@cache
-def mkl_lags() -> bool:
-    """Whether MKL leaves out instructions of this processor that oneDNN uses."""
-    return (
-        torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and "AuthenticAMD" in _maker()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
-
-
 def _exchanged(module: nn.Module, classes: dict[type[nn.Module], type[nn.Module]]) -> nn.Module:
     for layer in module.modules():
         if type(layer) in classes:
             layer.__class__ = classes[type(layer)]
     return module
-
-
-def _maker() -> str:
-    facts = Path("/proc/cpuinfo")
-    return facts.read_text(encoding="utf-8") if facts.is_file() else platform.processor()
