@@ -113,6 +113,11 @@ class Embedder:
         """Modalities that at least one installed space of the recipe reads."""
         return tuple(m for m, encoders in self._encoders.items() if encoders)
 
+    @property
+    def fits(self) -> bool:
+        """Whether the weights of all its encoders can be on the devices together."""
+        return self.engine.fits(self._encoders)
+
     def embed(
         self,
         items: Iterable[object],

@@ -53,8 +53,9 @@ def embed(
     memory: Memory = "auto",
     processes: Processes = False,
     part_items: Annotated[
-        int, typer.Option("--part-items", min=1, help="Items that a kill can cost at most.")
-    ] = 256,
+        int | None,
+        typer.Option("--part-items", min=1, help="Items that a kill can cost at most."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Forget the rows that are in the table.")
     ] = False,

@@ -171,7 +171,7 @@ class Engine:
         """
         refuse_fork(self._pid)
         by_key = {m: {spec.key: spec for spec in specs} for m, specs in encoders.items()}
-        specs = {key: spec for several in by_key.values() for key, spec in several.items()}
+        specs = {key: s for m in _read(items, by_key) for key, s in by_key[m].items()}
         job = Job(
             self._parts,
             by_key,
@@ -196,6 +196,15 @@ class Engine:
             self._forget(job)
         self.networks.garbage.settle()
         return encoded
+
+    def fits(self, encoders: EncodersByModality) -> bool:
+        """Whether the weights of all these encoders can be on the devices together."""
+        budgets = [lane.residency.budget for lane in self._lanes]
+        if None in budgets:
+            return True
+        specs = {spec.key: spec for several in encoders.values() for spec in several}
+        needed = sum(self.networks.nbytes(spec) for spec in specs.values())
+        return needed <= sum(budget for budget in budgets if budget is not None)
 
     def stats(self) -> Stats:
         """What it has done so far, and what is under way."""
@@ -238,15 +247,20 @@ class Engine:
             )
         return lanes
 
+    @property
+    def _unbounded(self) -> bool:
+        """Whether there is one device, with room for whatever is asked of it."""
+        return len(self._lanes) == 1 and self._lanes[0].residency.budget is None
+
     def _priority(self, items: Iterable[Item]) -> Priority:
         few = isinstance(items, Sequence) and len(items) <= self.batch_size
         return Priority.INTERACTIVE if few else Priority.BULK
 
     def _turns(self, job: Job, specs: Mapping[str, EncoderSpec]) -> list[list[str]]:
         """Places encoders on devices; in which groups they fit there, all devices together."""
-        budgets = [lane.residency.budget for lane in self._lanes]
-        if len(self._lanes) == 1 and budgets == [None]:
+        if self._unbounded:
             return [list(specs)]
+        budgets = [lane.residency.budget for lane in self._lanes]
         with self._guard:
             self._active[job] = dict(specs)
             wanted = {key: spec for one in self._active.values() for key, spec in one.items()}
@@ -325,6 +339,14 @@ def shared_engine(
         processes=processes,
         cache=rows,
     )
+
+
+def _read(items: Iterable[Item], modalities: Iterable[str]) -> Iterable[str]:
+    """The modalities whose encoders get work; all of them where items come one by one."""
+    if not isinstance(items, Sequence):
+        return modalities
+    there = {item.modality.name for item in items}
+    return [modality for modality in modalities if modality in there]
 
 
 def _graphs(device: torch.device) -> Graphs:

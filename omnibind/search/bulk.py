@@ -20,6 +20,8 @@ from omnibind.search.table import Facts
 __all__ = ["Summary", "embed_table"]
 
 OnDone = Callable[[int], None]
+PART_ITEMS, PART_ITEMS_IN_TURN = 256, 4096
+"""Items a part; more of them where weights are moved with every part (ours)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def embed_table(
     sources: Sequence[Source],
     out: Path,
     *,
-    part_items: int = 256,
+    part_items: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
     loaded_as: Mapping[str, Any] | None = None,
@@ -63,7 +65,8 @@ def embed_table(
         model: makes the rows.
         sources: see `gather`.
         out: `.parquet` (streamed, any size), `.safetensors` or `.npz` (gathered in memory).
-        part_items: items a part; at most these are encoded again after a kill.
+        part_items: items a part; at most these are encoded again after a kill. By default 256,
+            and 4,096 where the encoders take turns on the devices, since each part moves them.
         strict: stop at the first part with an item that fails.
         overwrite: forget the rows that are there.
         loaded_as: arguments of `omnibind.load`, kept so that a search can load the same model.
@@ -74,6 +77,7 @@ def embed_table(
         ItemError: only when strict; what was done before is kept.
         Interrupted: Ctrl-C; the rows so far are kept.
     """
+    part_items = part_items or (PART_ITEMS if model.fits else PART_ITEMS_IN_TURN)
     facts = Facts(binding=binding_of(model), loaded_as=loaded_as or {})
     with Job(out, facts, overwrite) as job:
         due = [source for source in sources if not job.has(source)]

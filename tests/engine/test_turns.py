@@ -67,6 +67,22 @@ def test_half_the_memory_gives_the_same_rows_and_moves_each_encoder_once(
     assert stats.done == stats.items  # each once, though it took several turns
 
 
+def test_encoders_of_modalities_that_nothing_has_stay_where_they_are(
+    plain: Mapping[str, Tensor],
+) -> None:
+    texts = [item for item in items() if item.modality.name == "text"]
+    needed = {spec.key: SIZES[spec.key] for spec in ENCODERS["text"]}
+    with made(memory=sum(needed.values())) as engine:
+        assert not engine.fits(ENCODERS)
+        assert engine.fits({"text": ENCODERS["text"]})
+        found = rows(engine.encode(texts, ENCODERS))
+        loads = engine.stats().lanes[0].loads
+        evicted = engine.stats().lanes[0].evicted
+    assert all(torch.allclose(found[key], plain[key], atol=1e-6) for key in needed)
+    assert loads == dict.fromkeys(needed, 1)
+    assert evicted == 0
+
+
 def test_without_room_for_samples_items_are_decoded_once_a_turn(
     plain: Mapping[str, Tensor],
 ) -> None:

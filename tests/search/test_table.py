@@ -6,10 +6,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import omnibind
+from omnibind.engine import Engine
+from omnibind.engine.memory.budget import bytes_of
 from omnibind.errors import ItemError, SetupError
-from omnibind.search import compare, embed_table, gather, read_table
+from omnibind.search import bulk, compare, embed_table, gather, read_table
 from omnibind.search.formats import atomically
 from omnibind.search.sources import file_source, text_source
+from omnibind.specs import Recipe, Slot
+from omnibind.testing import toy_registry
+from omnibind.testing.toyspace import ToySpace
 
 WORDS = ("a cat", "a dog", "a red car", "the sea", "an old piano")
 
@@ -88,6 +94,26 @@ def test_many_items_make_many_parts_and_one_table(model, tmp_path):
     summary = embed_table(model, sources, tmp_path / "rows.parquet", part_items=2)
     assert summary.rows == 25
     assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_weights_that_take_turns_move_once_a_part_of_many_items(tmp_path, monkeypatch):
+    monkeypatch.setattr(bulk, "PART_ITEMS", 2)
+    spaces = [ToySpace(name, dim=8, modalities=["text"]) for name in ("a", "b")]
+    recipe = Recipe(
+        name="two", backbone="a", joint_dim=8, slots={"text": (Slot.of("a"), Slot.of("b"))}
+    )
+    sizes = [bytes_of(space.encoders["text"], "tiny") for space in spaces]
+    loads = {}
+    for memory in (sum(sizes), max(sizes)):
+        engine = Engine(device="cpu", size="tiny", workers=1, memory=memory)
+        model = omnibind.load("two", engine=engine, known=toy_registry(*spaces, recipe))
+        assert model.fits is (memory == sum(sizes))
+        embed_table(model, [text_source(word) for word in WORDS], tmp_path / f"{memory}.npz")
+        loads[memory] = engine.stats().lanes[0].loads
+        engine.close()
+    assert set(loads[sum(sizes)].values()) == set(loads[max(sizes)].values()) == {1}
+    one, other = (read_table(tmp_path / f"{memory}.npz") for memory in loads)
+    assert np.allclose(one.rows, other.rows, atol=1e-6)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
