@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -40,7 +44,7 @@ class Curves:
         part.write_text("".join(json.dumps(point) + "\n" for point in kept), encoding="utf-8")
         part.replace(path)
         self._lines = path.open("a", encoding="utf-8")
-        self._events = _summary_writer()(str(folder / "curves"), purge_step=start)
+        self._events = Events(folder / "curves", start)
 
     def __enter__(self) -> Curves:
         return self
@@ -52,17 +56,25 @@ class Curves:
         trace: TracebackType | None,
     ) -> None:
         if self._writes:
-            self._lines.close()
-            self._events.close()
+            with suppress(OSError):  # what has not been written by now has been refused
+                self._lines.close()
+            with suppress(OSError):
+                self._events.close()
 
     def add(self, step: int, points: Mapping[str, float]) -> None:
         """One point of each curve."""
         if not self._writes:
             return
-        self._lines.write(json.dumps({"step": step, **points}) + "\n")
-        self._lines.flush()
-        for name, value in points.items():
-            self._events.add_scalar(name, value, step)
+        try:
+            self._lines.write(json.dumps({"step": step, **points}) + "\n")
+            self._lines.flush()
+            self._events.add(step, points)
+        except OSError as error:
+            raise TrainingError(
+                f"the curves of step {step} in {self._lines.name}",
+                found=f"{type(error).__name__}: {error}",
+                next_step="make room on the disk; the same command goes on from the last state",
+            ) from error
 
 
 class Pace:
@@ -96,13 +108,44 @@ def read_curves(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def _summary_writer() -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise TrainingError(
-            "curves for TensorBoard",
-            found="no package tensorboardX",
-            next_step="pip install 'omnibind[train]'",
-        ) from error
-    return SummaryWriter
+class Events:
+    """A file of TensorBoard's.
+
+    tensorboardX's own `SummaryWriter` writes in a thread: when that dies, of a full disk say, who
+    adds a point waits for ever. Its records without the thread raise what is wrong.
+
+    Args:
+        folder: made if it is not there.
+        start: points of this step and later ones, in older files, no longer count.
+    """
+
+    def __init__(self, folder: Path, start: int) -> None:
+        try:
+            self._parts = import_module("tensorboardX.proto.event_pb2")
+            self._summary = import_module("tensorboardX.summary")
+            records = import_module("tensorboardX.record_writer").RecordWriter
+        except ImportError as error:
+            raise TrainingError(
+                "curves for TensorBoard",
+                found="no package tensorboardX",
+                next_step="pip install 'omnibind[train]'",
+            ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{start}"
+        self._file = records(str(folder / name))
+        self._write(0, file_version="brain.Event:2")
+        self._write(start, session_log={"status": self._parts.SessionLog.START})
+
+    def add(self, step: int, points: Mapping[str, float]) -> None:
+        """One point of each curve, on the disk when this returns."""
+        for name, value in points.items():
+            self._write(step, summary=self._summary.scalar(name, value))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing is added any more."""
+        self._file.close()
+
+    def _write(self, step: int, **what: Any) -> None:
+        event = self._parts.Event(wall_time=time.time(), step=step, **what)
+        self._file.write(event.SerializeToString())

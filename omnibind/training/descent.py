@@ -106,8 +106,8 @@ def descend(
     """
     assert isinstance(objective, nn.Module)
     optimiser = _adamw(objective, settings)
-    start, spent = restore(folder, objective, optimiser, inputs=inputs)
-    pace, loss = Pace(settings.steps - start), math.nan
+    start, spent, loss = restore(folder, objective, optimiser, inputs=inputs)
+    pace = Pace(settings.steps - start)
     began = time.monotonic()
     with Curves(folder, start, writes=ranks.first) as curves:
         for step in range(start, settings.steps):
@@ -122,7 +122,8 @@ def descend(
                 _refuse_broken(objective, step)
                 if ranks.first:
                     seconds = spent + time.monotonic() - began
-                    save(folder, objective, optimiser, inputs=inputs, step=step + 1, spent=seconds)
+                    facts = {"step": step + 1, "spent": seconds, "loss": loss}
+                    save(folder, objective, optimiser, inputs=inputs, **facts)
     ranks.wait()
     seconds = spent + time.monotonic() - began
     return Descended(steps=settings.steps, seconds=seconds, resumed=start, loss=loss)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,9 +14,17 @@ from torch import Tensor, nn
 
 from omnibind.errors import TrainingError
 
-__all__ = ["forget", "restore", "save"]
+__all__ = ["Restored", "forget", "restore", "save"]
 
 NAME = "state.safetensors"
+
+
+class Restored(NamedTuple):
+    """Where a run goes on: its next step, the seconds spent and the loss of the step before."""
+
+    step: int = 0
+    spent: float = 0.0
+    loss: float = math.nan
 
 
 def save(
@@ -26,6 +35,7 @@ def save(
     inputs: str,
     step: int,
     spent: float,
+    loss: float,
 ) -> None:
     """Writes `state.safetensors`, at once or not at all.
 
@@ -36,16 +46,18 @@ def save(
         inputs: fingerprint of what the run depends on.
         step: the next one.
         spent: seconds so far.
+        loss: of the step before.
     """
     tensors = {f"module/{key}": value for key, value in module.state_dict().items()}
     for name, parameter in module.named_parameters():
         for key, value in cast("dict[str, Tensor]", optimiser.state.get(parameter, {})).items():
             tensors[f"optimiser/{name}/{key}"] = value
-    facts = json.dumps({"inputs": inputs, "step": step, "spent": spent})
+    facts = json.dumps({"inputs": inputs, "step": step, "spent": spent, "loss": loss})
     part = folder / f"{NAME}.part"
     try:
         save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"state": facts})
     except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
         raise TrainingError(
             f"the state of step {step} in {folder}",
             found=f"{type(error).__name__}: {error}",
@@ -56,26 +68,22 @@ def save(
 
 def restore(
     folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, *, inputs: str
-) -> tuple[int, float]:
-    """Puts a saved state back.
-
-    Returns:
-        The next step and the seconds spent; zeros where there is no state of the same inputs.
-    """
+) -> Restored:
+    """Puts a saved state back; the beginning where there is none of the same inputs."""
     path = folder / NAME
     if not path.is_file():
-        return 0, 0.0
+        return Restored()
     with safe_open(path, framework="pt") as file:
         facts: dict[str, Any] = json.loads(file.metadata()["state"])
-        if facts["inputs"] != inputs:
-            return 0, 0.0
+        if facts["inputs"] != inputs or "loss" not in facts:
+            return Restored()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     module.load_state_dict(_below(tensors, "module/"))
     for name, parameter in module.named_parameters():
         own = _below(tensors, f"optimiser/{name}/")
         if own:
             optimiser.state[parameter] = {k: v.to(parameter.device) for k, v in own.items()}
-    return int(facts["step"]), float(facts["spent"])
+    return Restored(int(facts["step"]), float(facts["spent"]), float(facts["loss"]))
 
 
 def forget(folder: Path) -> None:

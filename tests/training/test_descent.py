@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from omnibind.errors import TrainingError
 from omnibind.training import project, route
 from omnibind.training.curves import Curves, Pace, read_curves
-from omnibind.training.descent import DescentSettings, rate_at
+from omnibind.training.descent import DescentSettings, descend, rate_at
 
 # Losses at steps 0, 4, 8 and 11; made with torch 2.14.1 on x86-64 by
 # `pytest tests/training/test_descent.py -k golden`, which prints what it finds where it differs.
@@ -135,3 +138,44 @@ def test_tensorboard_gets_the_same_points(tmp_path):
         content = content[16 + length :]
     points = [(e.step, v.tag, v.simple_value) for e in events for v in e.summary.value]
     assert points == [(0, "loss", 0.5), (7, "loss", 0.25)]
+
+
+def _many_points(folder):
+    with Curves(folder, 0) as curves:
+        for step in range(1000):
+            curves.add(step, {f"loss/{k}": float(step) for k in range(10)})
+
+
+def test_curves_that_find_no_room_end_the_run_with_a_reason(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # files of 4 KiB at most
+    try:
+        with pytest.raises(TrainingError, match="make room on the disk"):
+            _many_points(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_curves(tmp_path)[0]["step"] == 0
+
+
+class Parabola(nn.Module):
+    """One number that wants to be 3."""
+
+    names = ("distance",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.zeros(1))
+
+    def parts(self, step: int) -> Tensor:
+        return (self.x - 3).square()
+
+    def figures(self, step: int) -> dict[str, float]:
+        return {}
+
+
+def test_a_run_that_was_killed_after_its_last_step_knows_its_loss(tmp_path):
+    settings = DescentSettings(steps=10, rate=0.1)
+    whole = descend(Parabola(), settings, tmp_path, inputs="same")
+    again = descend(Parabola(), settings, tmp_path, inputs="same")
+    assert (again.resumed, again.loss) == (10, whole.loss)
+    assert 0 < whole.loss < 9
