@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from omnibind.errors import TrainingError
 from omnibind.training.curves import Curves, Pace
 from omnibind.training.ranks import ALONE, Ranks
-from omnibind.training.state import restore, save
+from omnibind.training.state import Restored, restore, save
 
 __all__ = ["Descended", "DescentSettings", "Objective", "OnStep", "descend"]
 
@@ -121,9 +121,8 @@ def descend(
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 _refuse_broken(objective, step)
                 if ranks.first:
-                    seconds = spent + time.monotonic() - began
-                    facts = {"step": step + 1, "spent": seconds, "loss": loss}
-                    save(folder, objective, optimiser, inputs=inputs, **facts)
+                    now = Restored(step + 1, spent + time.monotonic() - began, loss)
+                    save(folder, objective, optimiser, inputs=inputs, at=now)
     ranks.wait()
     seconds = spent + time.monotonic() - began
     return Descended(steps=settings.steps, seconds=seconds, resumed=start, loss=loss)

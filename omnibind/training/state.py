@@ -33,9 +33,7 @@ def save(
     optimiser: torch.optim.Optimizer,
     *,
     inputs: str,
-    step: int,
-    spent: float,
-    loss: float,
+    at: Restored,
 ) -> None:
     """Writes `state.safetensors`, at once or not at all.
 
@@ -44,22 +42,20 @@ def save(
         module: its whole state is kept.
         optimiser: over parameters of the module.
         inputs: fingerprint of what the run depends on.
-        step: the next one.
-        spent: seconds so far.
-        loss: of the step before.
+        at: where a run goes on from it.
     """
     tensors = {f"module/{key}": value for key, value in module.state_dict().items()}
     for name, parameter in module.named_parameters():
         for key, value in cast("dict[str, Tensor]", optimiser.state.get(parameter, {})).items():
             tensors[f"optimiser/{name}/{key}"] = value
-    facts = json.dumps({"inputs": inputs, "step": step, "spent": spent, "loss": loss})
+    facts = json.dumps({"inputs": inputs, **at._asdict()})
     part = folder / f"{NAME}.part"
     try:
         save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"state": facts})
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)
         raise TrainingError(
-            f"the state of step {step} in {folder}",
+            f"the state of step {at.step} in {folder}",
             found=f"{type(error).__name__}: {error}",
             next_step="make room on the disk; the same command goes on from the last state",
         ) from error
