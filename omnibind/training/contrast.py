@@ -27,7 +27,7 @@ from omnibind.projectors import EPS
 __all__ = ["contrast"]
 
 IN_CACHE = 2**18
-"""Numbers of the tables that are worked on at a time: 1 MB."""
+"""Numbers of the tables that a CPU works on at a time: 1 MB."""
 HIGHEST, LOWEST = 80.0, 1e-37
 """What is raised to e, and the least sum of such powers: what float32 holds with room to spare."""
 
@@ -60,7 +60,8 @@ class _Contrast(torch.autograd.Function):
         turned = flat.mT.contiguous()
         losses, by_scale = torch.empty_like(scale), torch.empty_like(scale)
         by_rows = torch.empty_like(rows)
-        together = max(1, IN_CACHE // (targets * items * rows.shape[-1]))
+        fitting = max(1, IN_CACHE // (targets * items * rows.shape[-1]))
+        together = fitting if rows.is_cpu else heads
         for at, own in enumerate(rows):
             for start in range(0, heads, together):
                 part = slice(start, start + together)
