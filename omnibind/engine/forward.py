@@ -14,9 +14,7 @@ from omnibind.engine.requests import Sample
 from omnibind.errors import PluginError
 from omnibind.specs import Encoder, EncoderSpec
 
-__all__ = ["out_of_memory", "run_batch", "shapes_of"]
-
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+__all__ = ["run_batch", "shapes_of"]
 
 
 def run_batch(
@@ -55,13 +53,6 @@ def run_batch(
             next_step="mend the plugin's forward, or the width on its card",
         )
     return rows.float().cpu()
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may help."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
 
 
 def shapes_of(sample: Sample) -> str:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.batching import Batcher
+from omnibind.engine.faults import out_of_memory, stripped
 from omnibind.engine.floor import Floor
-from omnibind.engine.forward import out_of_memory, run_batch
+from omnibind.engine.forward import run_batch
 from omnibind.engine.graphs import Graphs, small
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.precision import Numbers
@@ -163,43 +164,52 @@ class Lane:
             for caller in {id(r.caller): r.caller for r in batch.requests}.values():
                 caller.stop(error)
 
-    def _encode(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> None:
-        """Encodes requests; a batch that fails is tried in parts: one of its items is bad."""
+    def _encode(
+        self,
+        spec: EncoderSpec,
+        module: nn.Module,
+        requests: Sequence[Request],
+        *,
+        last: bool = False,
+    ) -> None:
+        """Encodes requests; a batch that fails is tried in parts: one of its items is bad.
+
+        One item that does not fit into memory is tried once more, beside nothing else.
+        """
+        rows = self._tried(spec, module, requests)
+        if isinstance(rows, Tensor):
+            return self._keep(spec, requests, rows)
+        narrow = out_of_memory(rows)
+        if len(requests) == 1:
+            if narrow and not last and self.residency.make_room():
+                return self._encode(spec, module, requests, last=True)
+            return self._fail(requests[0], rows)
+        del rows  # an error may have tensors of its own
+        size = self._smaller(spec.key, len(requests)) if narrow else 1
+        self._stats.encoder(spec.key, split=1)
+        for start in range(0, len(requests), size):
+            self._encode(spec, module, requests[start : start + size])
+        return None
+
+    def _tried(
+        self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]
+    ) -> Tensor | Exception:
+        """Rows of a batch, or why there are none; then all that the forward took is free again."""
         try:
             with self._stats.timed(spec.key):
-                rows = self._rows(spec, module, requests)
+                return run_batch(
+                    spec,
+                    module,
+                    [request.sample for request in requests],
+                    self.device,
+                    self._numbers(spec),
+                    early=self._early,
+                    forward=self._forward(spec, module),
+                )
         except SetupError:
             raise
-        except Exception as error:  # noqa: BLE001 - which item is bad shows below
-            if len(requests) == 1:
-                self._fail(requests[0], error)
-                return
-            size = self._smaller(spec.key, len(requests)) if out_of_memory(error) else 1
-            self._stats.encoder(spec.key, split=1)
-            for start in range(0, len(requests), size):
-                self._encode(spec, module, requests[start : start + size])
-            return
-        self._keep(spec, requests, rows)
-
-    def _rows(self, spec: EncoderSpec, module: nn.Module, requests: Sequence[Request]) -> Tensor:
-        """Rows of a batch; one item that does not fit is tried again beside nothing else."""
-        samples = [request.sample for request in requests]
-        run = partial(
-            run_batch,
-            spec,
-            module,
-            samples,
-            self.device,
-            self._numbers(spec),
-            early=self._early,
-            forward=self._forward(spec, module),
-        )
-        try:
-            return run()
-        except Exception as error:
-            if len(samples) > 1 or not out_of_memory(error) or not self.residency.make_room():
-                raise
-        return run()
+        except Exception as error:  # noqa: BLE001 - which item is bad shows with smaller batches
+            return stripped(error)
 
     def _forward(self, spec: EncoderSpec, module: nn.Module) -> Callable[[Sample], Tensor]:
         """How a held encoder is run: by a graph where it is small and lies still."""

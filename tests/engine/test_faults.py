@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -34,6 +35,39 @@ class Narrow(nn.Module):
         if len(batch["large"]) > 3 or batch["large"].any():
             raise torch.OutOfMemoryError("out of memory")
         return torch.ones(len(batch["large"]), 1) * self.scale
+
+
+class Activations:
+    """A forward's, of so many items: what lies in memory as long as somebody has it."""
+
+    def __init__(self, items: int) -> None:
+        self.items = items
+        ALIVE.add(self)
+
+
+ALIVE: weakref.WeakSet[Activations] = weakref.WeakSet()
+
+
+class Holding(Narrow):
+    """Has memory for the activations of ten items."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        BATCHES.append(len(batch["large"]))
+        made = Activations(len(batch["large"]))
+        if sum(one.items for one in ALIVE) > 10:
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.ones(made.items, 1) * self.scale
+
+
+class Retelling(Holding):
+    """Gives another error in the place of its own, and keeps that."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        try:
+            return super().forward(batch)
+        except torch.OutOfMemoryError as error:
+            kept = error
+            raise RuntimeError(f"this network is out of memory: {kept}") from kept
 
 
 class Astray(Narrow):
@@ -78,6 +112,18 @@ def test_a_batch_that_does_not_fit_is_halved_and_that_is_remembered(engine: Engi
         assert len(engine.encode(texts(*"abcdefgh"), {"text": [NARROW]}).rows["narrow"]) == 8
     assert BATCHES == [8, 2, 2, 2, 2, 2, 2, 2, 2] or BATCHES[:2] == [8, 4]
     assert max(BATCHES[-4:]) == 2
+
+
+@pytest.mark.parametrize("name", ["Holding", "Retelling"])
+def test_the_memory_of_a_batch_that_did_not_fit_is_free_for_its_halves(name: str) -> None:
+    BATCHES.clear()
+    spec = replace(NARROW, key=name, build=f"{__name__}:{name}")
+    wide = Engine(device="cpu", size="tiny", workers=1, batch_size=16, latency=5.0)
+    for _ in range(2):
+        found = wide.encode(texts(*"abcdefghijklmnop"), {"text": [spec]})
+        assert len(found.rows[name]) == 16
+    wide.close()
+    assert BATCHES == [16, 8, 8, 8, 8]
 
 
 def test_an_item_that_does_not_fit_alone_is_named(engine: Engine) -> None:
