@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.batching import Batcher
-from omnibind.engine.faults import out_of_memory, stripped
+from omnibind.engine.faults import device_lost, lost, out_of_memory, stripped, touch
 from omnibind.engine.floor import Floor
-from omnibind.engine.forward import run_batch
+from omnibind.engine.forward import run_batch, shapes_of
 from omnibind.engine.graphs import Graphs, small
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.precision import Numbers
@@ -22,7 +22,7 @@ from omnibind.engine.report.stats import LaneStats, Recorder
 from omnibind.engine.requests import Batch, Request, Sample
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.threads import share_of_processors, use_processors
-from omnibind.errors import SetupError
+from omnibind.errors import OmnibindError, SetupError
 from omnibind.specs import EncoderSpec
 
 __all__ = ["Lane"]
@@ -161,6 +161,8 @@ class Lane:
             with self.residency.holding(batch.spec) as module, self._sharing():
                 self._encode(batch.spec, module, batch.requests)
         except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for rows
+            if isinstance(error, Exception) and not isinstance(error, OmnibindError):
+                error = self._if_lost(batch.spec, batch.requests, error) or error
             for caller in {id(r.caller): r.caller for r in batch.requests}.values():
                 caller.stop(error)
 
@@ -179,6 +181,8 @@ class Lane:
         rows = self._tried(spec, module, requests)
         if isinstance(rows, Tensor):
             return self._keep(spec, requests, rows)
+        if over := self._if_lost(spec, requests, rows):
+            raise over
         narrow = out_of_memory(rows)
         if len(requests) == 1:
             if narrow and not last and self.residency.make_room():
@@ -210,6 +214,16 @@ class Lane:
             raise
         except Exception as error:  # noqa: BLE001 - which item is bad shows with smaller batches
             return stripped(error)
+
+    def _if_lost(
+        self, spec: EncoderSpec, requests: Sequence[Request], error: Exception
+    ) -> SetupError | None:
+        """What to say where the device is lost, so that no item is to blame and none can follow."""
+        if not lost(error, partial(touch, self.device)):
+            return None
+        shapes = shapes_of(requests[0].sample)
+        what = f"the encoder {spec.key!r}, a batch of {len(requests)}, the first of them {shapes},"
+        return device_lost(what, self.device, error)
 
     def _forward(self, spec: EncoderSpec, module: nn.Module) -> Callable[[Sample], Tensor]:
         """How a held encoder is run: by a graph where it is small and lies still."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from omnibind.engine import Engine, Item, recognise
 from omnibind.engine.devices import claim, pick, release
+from omnibind.engine.faults import lost, touch
 from omnibind.errors import PluginError, SetupError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec
@@ -81,7 +82,20 @@ class Deaf(Narrow):
     """Fails whatever it is given."""
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        raise RuntimeError("CUDA error: invalid configuration argument")
+
+
+class Breaking(Narrow):
+    """Breaks its device by one item; from then on nothing succeeds there."""
+
+    broken = False
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        BATCHES.append(len(batch["large"]))
+        if Breaking.broken or batch["large"].any():
+            Breaking.broken = True
+            raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might")
+        return torch.ones(len(batch["large"]), 1) * self.scale
 
 
 NARROW = EncoderSpec(
@@ -102,6 +116,7 @@ def texts(*words: str) -> list[Item]:
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     BATCHES.clear()
+    Breaking.broken = False
     made = Engine(device="cpu", size="tiny", workers=1, batch_size=8, latency=5.0)
     yield made
     made.close()
@@ -119,11 +134,11 @@ def test_the_memory_of_a_batch_that_did_not_fit_is_free_for_its_halves(name: str
     BATCHES.clear()
     spec = replace(NARROW, key=name, build=f"{__name__}:{name}")
     wide = Engine(device="cpu", size="tiny", workers=1, batch_size=16, latency=5.0)
-    for _ in range(2):
-        found = wide.encode(texts(*"abcdefghijklmnop"), {"text": [spec]})
-        assert len(found.rows[name]) == 16
+    found = wide.encode(texts(*"abcdefghijklmnop"), {"text": [spec]})
+    assert len(found.rows[name]) == 16
+    wide.encode(texts(*"abcdefgh"), {"text": [spec]})
     wide.close()
-    assert BATCHES == [16, 8, 8, 8, 8]
+    assert BATCHES == [16, 8, 8, 8]
 
 
 def test_an_item_that_does_not_fit_alone_is_named(engine: Engine) -> None:
@@ -136,9 +151,57 @@ def test_a_device_error_is_reported_with_encoder_and_shapes(engine: Engine) -> N
     deaf = replace(NARROW, key="deaf", build=f"{__name__}:Deaf")
     failure = engine.encode(texts("a"), {"text": [deaf]}).failures[0]
     assert failure.stage == "encode by deaf"
-    assert "illegal memory access" in failure.reason
+    assert "invalid configuration argument" in failure.reason
     assert "large []" in failure.reason
     assert len(engine.encode(texts("a"), {"text": [NARROW]}).rows["narrow"]) == 1
+
+
+def test_a_lost_device_ends_the_call_after_one_batch(engine: Engine) -> None:
+    breaking = replace(NARROW, key="breaking", build=f"{__name__}:Breaking")
+    words = ["a"] * 8 + ["large"] + ["b"] * 200
+    with pytest.raises(SetupError) as error:
+        engine.encode(iter(texts(*words)), {"text": [breaking]})
+    assert "the encoder 'breaking', a batch of 8, the first of them large [], on cpu" in str(
+        error.value
+    )
+    assert "RuntimeError: CUDA error: device-side assert triggered: after" in str(error.value)
+    assert "start the process anew" in error.value.next_step
+    assert len(BATCHES) <= 4
+    assert len(engine.encode(texts("a"), {"text": [NARROW]}).rows["narrow"]) == 1
+
+
+def works() -> None:
+    """A device that does."""
+
+
+def does_not() -> None:
+    raise RuntimeError("CUDA error: whatever was wrong before")
+
+
+def is_full() -> None:
+    raise torch.OutOfMemoryError("out of memory")
+
+
+@pytest.mark.parametrize(
+    ("text", "then", "is_lost"),
+    [
+        ("CUDA error: an illegal memory access was encountered", works, True),
+        ("cuBLAS: CUBLAS_STATUS_EXECUTION_FAILED", works, False),
+        ("cuBLAS: CUBLAS_STATUS_EXECUTION_FAILED", does_not, True),
+        ("CUDA error: out of memory", does_not, False),
+        ("the mask does not fit", is_full, False),
+    ],
+)
+def test_a_device_is_lost_where_cuda_says_so_or_nothing_works_there(
+    text: str, then: Callable[[], None], is_lost: bool
+) -> None:
+    assert lost(RuntimeError(text), then) is is_lost
+
+
+def test_a_device_is_touched_by_an_operation_on_it() -> None:
+    touch(torch.device("cpu"))
+    with pytest.raises(RuntimeError):
+        touch(torch.device("meta"))  # which computes nothing
 
 
 def test_an_encoder_that_moves_itself_is_named(engine: Engine) -> None:
