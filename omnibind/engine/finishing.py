@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.requests import Sample
+from omnibind.errors import PluginError
 from omnibind.specs import Encoder
 
 __all__ = ["batch_of", "collated", "finishes_early", "sample_of"]
@@ -37,10 +38,23 @@ def finishes_early(devices: Sequence[torch.device]) -> bool:
     return all(device.type == "cpu" for device in devices)
 
 
-def sample_of(encoder: Encoder | nn.Module, media: Any, *, early: bool) -> Sample:
-    """What an encoder makes of one item, on the CPU; finished if that is done early."""
-    sample = cast("Encoder", encoder).preprocess(media)
-    return _finished(encoder, sample) if early else sample
+def sample_of(
+    encoder: Encoder | nn.Module, media: Any, *, early: bool, key: str | None = None
+) -> Sample:
+    """What an encoder makes of one item, on the CPU; finished if that is done early.
+
+    Args:
+        encoder: need not have weights.
+        media: as its modality loads it.
+        early: whether it is finished.
+        key: of the encoder, for the message.
+
+    Raises:
+        PluginError: it makes something else than tensors by name.
+    """
+    name = key or type(encoder).__name__
+    sample = _tensors(cast("Encoder", encoder).preprocess(media), "preprocess", name)
+    return _tensors(_finished(encoder, sample), "finish", name) if early else sample
 
 
 def batch_of(
@@ -69,6 +83,22 @@ def collated(encoder: Encoder | nn.Module, samples: Sequence[Sample]) -> Mapping
     """Some samples as a batch, by the encoder's own `collate` or stacked."""
     collate = cast("Collate", getattr(encoder, "collate", _stacked))
     return collate(list(samples))
+
+
+def _tensors(made: object, by: str, key: str) -> Sample:
+    """What was made, if it is tensors by name."""
+    found = f"something of the type {type(made).__name__}"
+    if isinstance(made, Mapping):
+        named = cast("Mapping[object, object]", made)
+        wrong = [name for name, one in named.items() if not isinstance(one, Tensor)]
+        if named and not wrong:
+            return cast("Sample", made)
+        found = "an empty dict" if not named else f"{wrong[0]!r}: {type(named[wrong[0]]).__name__}"
+    raise PluginError(
+        f"a sample of the encoder {key!r}",
+        found=f"its {by} gave {found}",
+        next_step="return a dict with a torch.Tensor by each name",
+    )
 
 
 @torch.no_grad()

@@ -58,7 +58,8 @@ class Preparer:
         """Prepares an item for some encoders of its modality.
 
         Raises:
-            SetupError: an encoder cannot be laid out. What is wrong with the item is in `failure`.
+            SetupError: an encoder cannot be laid out, or its `preprocess` gives no tensors by name.
+                What is wrong with the item is in `failure`.
         """
         made, samples = Prepared(), dict[str, Sample]()
         stage = "decode"
@@ -79,7 +80,7 @@ class Preparer:
                 name = spec.sample or spec.key
                 if name not in samples:
                     encoder = self.networks.preparing(spec)
-                    samples[name] = sample_of(encoder, media, early=self.early)
+                    samples[name] = sample_of(encoder, media, early=self.early, key=spec.key)
                 made.samples[spec.key] = samples[name]
         except SetupError:
             raise

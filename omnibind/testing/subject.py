@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from omnibind.engine.finishing import batch_of, collated
-from omnibind.errors import OmnibindError
+from omnibind.errors import OmnibindError, PluginError
 from omnibind.specs import Encoder, EncoderSpec, Size
 from omnibind.weights import build_encoder, lay_out
 from omnibind.weights.build import Weights
@@ -66,14 +66,17 @@ class Subject:
         """
         try:
             return lay_out(self.spec, size=size)
-        except KeyError as error:
-            raise self.fault(
-                "it is built without files, as it is with random weights",
-                f"the asset {error} was asked for at size {size!r}",
-                "take numbers of the network from the code, and a toy tokenizer without assets",
-            ) from error
-        except (RuntimeError, NotImplementedError) as error:
-            raise self.no_meta(f"{type(error).__name__}: {error}") from error
+        except PluginError as error:
+            cause = error.__cause__
+            if isinstance(cause, KeyError):
+                raise self.fault(
+                    "it is built without files, as it is with random weights",
+                    f"the asset {cause} was asked for at size {size!r}",
+                    "take numbers of the network from the code, and a toy tokenizer without assets",
+                ) from error
+            if isinstance(cause, RuntimeError):
+                raise self.no_meta(f"{type(cause).__name__}: {cause}") from error
+            raise
 
     def no_meta(self, found: str) -> Fault:
         """The fault of an encoder that needs real memory to be built."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Literal, cast
@@ -13,7 +14,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from omnibind.errors import PluginError, WeightsError
+from omnibind.errors import OmnibindError, PluginError, WeightsError
 from omnibind.specs import EncoderSpec, Size, resolve
 from omnibind.weights.initial import initialised
 from omnibind.weights.meta import Weightless
@@ -60,7 +61,8 @@ def build_encoder(
 
     Raises:
         WeightsError: a file is missing or does not fit, or a tensor stays empty.
-        PluginError: the card names no callable that makes an `nn.Module`.
+        PluginError: the card names no callable that makes an `nn.Module`, or the plugin's code
+            fails, or moves what it makes.
     """
     if size == "tiny" or weights == "random":
         module = _random(spec, size, seed, torch.device(device), dtype, products, drawn_on)
@@ -75,7 +77,7 @@ def lay_out(spec: EncoderSpec, *, size: Size = "full") -> nn.Module:
     Raises:
         PluginError: the card names no callable that makes an `nn.Module`.
     """
-    with torch.device("meta"):
+    with _named(spec, f"the builder {spec.build!r}"), torch.device("meta"):
         return _make(spec, size, {})
 
 
@@ -94,7 +96,7 @@ def skeleton(spec: EncoderSpec, *, size: Size = "full", weights: Weights = "offi
     )
 
     def bare() -> nn.Module:
-        with Weightless():
+        with _named(spec, f"the builder {spec.build!r}"), Weightless():
             return _make(spec, size, assets)
 
     return seeded(bare, spec.key, 0).eval().requires_grad_(False)
@@ -166,7 +168,9 @@ def _random(
                 f"random weights of {spec.key!r} are made on the host as a whole: {error}",
                 stacklevel=2,
             )
-    module = seeded(make, spec.key, seed)
+    with _named(spec, f"the builder {spec.build!r}"):
+        module = seeded(make, spec.key, seed)
+    _refuse_moved(spec, module)
     place(module, device, dtype, products)
     return module
 
@@ -189,7 +193,8 @@ def _with_weights(
             next_step="use weights='random', or ask the plugin's author",
         )
     state = merged_state(spec.weights)
-    report = load(state)
+    with _named(spec, f"load_official of {spec.build!r}"):
+        report = load(state)
     _refuse_empty(spec, module)
     if not isinstance(report, LoadReport):
         raise PluginError(
@@ -219,6 +224,36 @@ def _refuse_empty(spec: EncoderSpec, module: nn.Module) -> None:
             found=f"none for {', '.join(empty[:8])}",
             next_step="fill it in load_official, or make the buffer from numbers when building",
         )
+
+
+def _refuse_moved(spec: EncoderSpec, module: nn.Module) -> None:
+    """A constructor makes its tensors where torch makes them."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    usual = {"cpu", torch.get_default_device().type}
+    for name, tensor in named:
+        if tensor.device.type not in usual:
+            raise PluginError(
+                f"the builder {spec.build!r} of the encoder {spec.key!r}",
+                found=f"{name} on {tensor.device}: it moves itself",
+                next_step="leave devices to the engine: no .to(), .cuda() or .cpu() in the plugin",
+            )
+
+
+@contextmanager
+def _named(spec: EncoderSpec, part: str) -> Generator[None]:
+    """Errors of a plugin's own code say whose they are; what stands for itself stays as it is."""
+    try:
+        yield
+    except (OmnibindError, UnrecordableError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        package = spec.build.partition(":")[0].partition(".")[0]
+        raise PluginError(
+            f"{part} of the encoder {spec.key!r}",
+            found=f"{type(error).__name__}: {error}",
+            next_step=f"mend the plugin {package}; the engine builds without memory too, and moves "
+            "what was built: no .to(), .cuda() or .cpu() in it",
+        ) from error
 
 
 def _make(spec: EncoderSpec, size: Size, assets: Mapping[str, Path]) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 from torch.utils._pytree import tree_leaves
 
+from omnibind.errors import OmnibindError
 from omnibind.weights.placement import dtypes, owners_of, place
 from omnibind.weights.recorded import UnrecordableError, part_of, play, recording, storage_of
 
@@ -42,7 +43,9 @@ def initialised(
     with recording() as made:
         try:
             module = make()
-        except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        except OmnibindError:
+            raise
+        except Exception as error:
             # if it is the constructor's own fault, `make` itself will say so
             raise UnrecordableError(str(error)) from error
     _refuse_hidden(module)

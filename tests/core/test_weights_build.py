@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from torch import nn
 
 from omnibind.errors import PluginError, WeightsError
 from omnibind.specs import EncoderSpec, resolve
-from omnibind.weights import build_encoder, load_state
+from omnibind.weights import build_encoder, lay_out, load_state
+from omnibind.weights.build import skeleton
 from omnibind.weights.meta import Weightless
 
 
@@ -162,6 +164,48 @@ def test_an_encoder_without_published_weights_says_so() -> None:
 def test_a_builder_that_makes_no_module_is_named() -> None:
     with pytest.raises(PluginError, match="_no_module"):
         build_encoder(_spec("_no_module"), weights="random")
+
+
+class _Broken(_Net):
+    def __init__(self, size: str, assets: object) -> None:
+        super().__init__(size, assets)
+        self.words = {}["words"]
+
+
+class _Mover(_Net):
+    def __init__(self, size: str, assets: object) -> None:
+        super().__init__(size, assets)
+        self.to("meta")  # stands for .cuda()
+
+
+class _Reader(_Net):
+    def load_official(self, state: dict[str, torch.Tensor]) -> object:
+        return state["no such key"]
+
+
+@pytest.mark.parametrize("way", [lay_out, skeleton, build_encoder])
+def test_a_builder_that_fails_is_named_with_its_plugin(way: Callable[..., object]) -> None:
+    with pytest.raises(PluginError) as error:
+        way(_spec("_Broken"), size="tiny")
+    assert f"the builder '{__name__}:_Broken' of the encoder 'net'" in str(error.value)
+    assert "KeyError: 'words'" in str(error.value)
+    assert f"mend the plugin {__name__.partition('.')[0]};" in error.value.next_step
+
+
+@pytest.mark.filterwarnings("ignore:random weights of 'net' are made on the host")
+def test_a_builder_that_fails_while_it_is_recorded_is_named_too() -> None:
+    with pytest.raises(PluginError, match="_Broken' of the encoder 'net'"):
+        build_encoder(_spec("_Broken"), size="tiny", products=torch.bfloat16)
+
+
+def test_a_builder_that_moves_its_network_is_named() -> None:
+    with pytest.raises(PluginError, match=r"of the encoder 'net'(.|\n)*weight on meta: it moves"):
+        build_encoder(_spec("_Mover"), size="tiny")
+
+
+def test_a_load_official_that_fails_is_named(published: str) -> None:
+    with pytest.raises(PluginError, match=r"load_official of .*_Reader' of the encoder 'net'"):
+        build_encoder(_spec("_Reader", (published,)))
 
 
 class _Probing(nn.Module):

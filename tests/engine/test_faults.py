@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from omnibind.engine import Engine, Item, recognise
 from omnibind.engine.devices import claim, pick, release
 from omnibind.engine.faults import lost, touch
+from omnibind.engine.forward import same_device
 from omnibind.errors import PluginError, SetupError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec
@@ -76,6 +77,42 @@ class Astray(Narrow):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return batch["large"][:, None].expand(-1, 2).to("meta")
+
+
+class Leaving(Narrow):
+    """Moves itself, and computes then."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        self.to("meta")  # stands for .cuda()
+        return nn.functional.linear(batch["large"][:, None], self.scale[:, None])
+
+
+class Listing(Narrow):
+    """Gives lists where tensors are due."""
+
+    def forward(self, batch: dict[str, Tensor]) -> list[list[float]]:
+        return [[0.0, 0.0] for _ in batch["large"]]
+
+
+class Raw(Narrow):
+    """Gives numbers where a tensor is due."""
+
+    def preprocess(self, media: str) -> dict[str, list[int]]:
+        return {"large": [1, 2]}
+
+
+class Bare(Narrow):
+    """Gives a tensor where named ones are due."""
+
+    def preprocess(self, media: str) -> Tensor:
+        return torch.tensor(0.0)
+
+
+class Unbuilt(Narrow):
+    """Cannot be built."""
+
+    def __init__(self, size: str, assets: object) -> None:
+        raise RuntimeError("no words at hand")
 
 
 class Deaf(Narrow):
@@ -204,10 +241,34 @@ def test_a_device_is_touched_by_an_operation_on_it() -> None:
         touch(torch.device("meta"))  # which computes nothing
 
 
-def test_an_encoder_that_moves_itself_is_named(engine: Engine) -> None:
-    astray = replace(NARROW, key="astray", build=f"{__name__}:Astray")
-    with pytest.raises(PluginError, match=r"'astray' on cpu(.|\n)*meta: it moves itself"):
-        engine.encode(texts("a"), {"text": [astray]})
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Astray", "the encoder 'Astray' on cpu(.|\n)*rows on meta: it moves itself"),
+        ("Leaving", "the encoder 'Leaving' on cpu(.|\n)*scale on meta: it moves itself"),
+        ("Listing", r"rows \[2, 2\] of the encoder 'Listing'(.|\n)*no tensor: <class 'list'>"),
+        ("Raw", "a sample of the encoder 'Raw'(.|\n)*its preprocess gave 'large': list"),
+        ("Bare", "a sample of the encoder 'Bare'(.|\n)*its preprocess gave something .* Tensor"),
+        ("Unbuilt", "Unbuilt' of the encoder 'Unbuilt'(.|\n)*RuntimeError: no words at hand"),
+    ],
+)
+def test_a_faulty_encoder_is_named_and_ends_the_call_and_no_other(
+    name: str, said: str, engine: Engine
+) -> None:
+    faulty = replace(NARROW, key=name, build=f"{__name__}:{name}")
+    for _ in range(2):
+        with pytest.raises(PluginError, match=said):
+            engine.encode(texts("a", "b"), {"text": [faulty]})
+    assert len(engine.encode(texts("a"), {"text": [NARROW]}).rows["narrow"]) == 1
+
+
+def test_devices_are_told_apart_by_their_numbers() -> None:
+    first, second = torch.device("cuda:0"), torch.device("cuda:1")
+    assert same_device(first, torch.device("cuda:0"))
+    assert same_device(first, torch.device("cuda"))  # the first is in use
+    assert not same_device(first, second)
+    assert not same_device(torch.device("cpu"), first)
+    assert same_device(torch.device("cpu"), torch.device("cpu:0"))
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "cpu,nonsense"])
