@@ -80,6 +80,84 @@ class Prying(Net):
         return super().forward(x)
 
 
+def unseen(weight: Tensor) -> Tensor:
+    """Reads as a compiled function does, which does not look at the classes of tensors."""
+    with torch._C.DisableTorchFunctionSubclass():
+        return weight.nan_to_num().mean()
+
+
+def perhaps(weight: Tensor) -> Tensor:
+    """Goes on without what cannot be read."""
+    try:
+        return weight.mean()
+    except RuntimeError:
+        return torch.tensor(1.0)
+
+
+HIDING: dict[str, Callable[[Tensor], Tensor]] = {
+    "a comparison": lambda weight: (weight > 0).float().mean(),
+    "a place": lambda weight: weight.argmax(),
+    "no NaN": lambda weight: weight.nan_to_num().mean(),
+    "a view": lambda weight: weight.data[:3].sign().sum(),
+    "an error": perhaps,
+    "unseen": unseen,
+}
+"""Ways to read a tensor whose result does not show that all of it was NaN."""
+
+
+class Peeking(Net):
+    """Reads a part of each block after all have run."""
+
+    def __init__(self, read: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.read = read
+        for block in self.blocks:
+            nn.init.normal_(block.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = super().forward(x)
+        return made + sum(self.read(block.norm.weight) for block in self.blocks)
+
+
+class Seldom(Peeking):
+    """Does so for some items alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.amax() > 90 else Net.forward(self, x)
+
+
+class Asking(Net):
+    """Asks blocks that are not at work for shapes, types and devices."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = super().forward(x)
+        for block in self.blocks:
+            weight = block.wide.weight
+            made = made.to(weight).type_as(weight).to(weight.device, weight.dtype)
+            assert len(weight) == weight.shape[0] == weight.size(0) == 4 * WIDTH
+            made = made + torch.zeros_like(weight).sum() + weight.new_zeros(7)
+        return made
+
+
+class Renewing(Net):
+    """Puts another buffer in the place of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.order = self.order.clone()
+        return super().forward(x)
+
+
+class Stepped(nn.Linear):
+    """Has numbers that are no float32."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(WIDTH, WIDTH)
+        self.steps = nn.Parameter(torch.arange(WIDTH).to(dtype), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.steps.to(x.dtype))
+
+
 class Picky(Net):
     """Refuses some items, in the middle of its layers."""
 
@@ -149,9 +227,10 @@ def bytes_beside(net: nn.Module, host: set[int]) -> int:
     own = [*net.parameters(), *net.buffers()]
     shapes = {(tensor.shape, tensor.dtype) for tensor in own}
     own += [one for one in gc.get_objects() if type(one) is Tensor]
-    copies = {
-        t.data_ptr(): t.untyped_storage().nbytes() for t in own if (t.shape, t.dtype) in shapes
-    }
+    with torch._C.DisableTorchFunctionSubclass():  # those that are away cannot be read
+        copies = {
+            t.data_ptr(): t.untyped_storage().nbytes() for t in own if (t.shape, t.dtype) in shapes
+        }
     return sum(n for place, n in copies.items() if place not in host and n > 4)
 
 
@@ -237,8 +316,52 @@ def test_a_read_out_of_turn_that_finds_no_room_names_encoder_and_layer() -> None
     streamed(net, REST + 2 * BLOCK)
     with pytest.raises(PluginError, match=r"the encoder 'net'") as error:
         rows(net)
-    assert "its layers blocks.0, blocks.1" in str(error.value)
-    assert "are read without calling them" in str(error.value)
+    assert "blocks.0.wide.weight" in str(error.value)
+    assert "read without calling their layers" in str(error.value)
+    assert f"with {WHOLE:,} it is there as a whole" in error.value.next_step
+
+
+@pytest.mark.parametrize("separate", [False, True], ids=["one memory", "two memories"])
+@pytest.mark.parametrize("read", HIDING.values(), ids=HIDING)
+@pytest.mark.filterwarnings("ignore:.*above the budget")
+def test_what_is_read_out_of_turn_is_right_however_it_is_read(
+    read: Callable[[Tensor], Tensor], separate: bool
+) -> None:
+    net = made(lambda: Peeking(read))
+    whole = rows(net)
+    streaming = streamed(net, WHOLE // 2, separate)
+    for _ in range(3):
+        assert torch.equal(rows(net), whole)
+    assert streaming.nbytes <= WHOLE // 2
+    assert len(streaming.layers) > 2
+
+
+def test_what_only_a_later_forward_reads_out_of_turn_is_right() -> None:
+    net = made(lambda: Seldom(HIDING["a comparison"]))
+    usual, other = rows(net), rows(net, X + 100)
+    streamed(net, WHOLE // 2)
+    assert torch.equal(rows(net), usual)
+    assert torch.equal(rows(net, X + 100), other)
+
+
+def test_a_layer_that_is_asked_for_its_shape_and_type_need_not_be_there() -> None:
+    net = made(Asking)
+    whole = rows(net)
+    streaming = streamed(net, REST + 2 * BLOCK)
+    layers = streaming.layers
+    for _ in range(2):
+        assert torch.equal(rows(net), whole)
+    assert streaming.layers is layers
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.float16])
+def test_numbers_of_every_type_stream(dtype: torch.dtype) -> None:
+    net = made(lambda: nn.Sequential(*(Stepped(dtype) for _ in range(4))))
+    whole = rows(net)
+    streaming = streamed(net, module_bytes(net) * 3 // 4)
+    for _ in range(2):
+        assert torch.equal(rows(net), whole)
+    assert streaming.layers
 
 
 def test_an_item_that_fails_in_mid_forward_harms_no_other() -> None:
@@ -292,6 +415,15 @@ def test_a_closed_module_is_as_it_was() -> None:
     assert {name: tensor.data_ptr() for name, tensor in net.state_dict().items()} == before
     assert not any(module._forward_pre_hooks for module in net.modules())
     assert "forward" not in vars(net)
+
+
+def test_a_network_that_exchanges_its_tensors_is_closed_like_any_other() -> None:
+    net = made(Renewing)
+    whole = rows(net)
+    streaming = streamed(net, WHOLE // 2)
+    rows(net)
+    streaming.close()
+    assert torch.equal(rows(net), whole)
 
 
 def test_a_budget_smaller_than_a_layer_is_refused_and_leaves_the_module_alone() -> None:

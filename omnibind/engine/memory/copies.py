@@ -147,9 +147,10 @@ class Copies:
 
 
 def absent(tensor: Tensor, device: torch.device) -> Tensor:
-    """What stands for a tensor that is not on the device: its shape, its type, one NaN."""
+    """What stands for a tensor that is not on the device: its shape, its type, one NaN or zero."""
+    nothing = float("nan") if tensor.is_floating_point() or tensor.is_complex() else 0
     with _plain():
-        one = torch.full((), float("nan"), dtype=tensor.dtype, device=device)
+        one = torch.full((), nothing, dtype=tensor.dtype, device=device)
         return one.expand(tensor.shape)
 
 

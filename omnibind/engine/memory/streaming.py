@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter
 
 from omnibind.engine.memory.copies import Copies, Fetched, Moved, absent
 from omnibind.engine.memory.layers import Layer, finest, planned, tensors_of
-from omnibind.engine.memory.watch import Watch
+from omnibind.engine.memory.watch import Strays, Watch, bring_back, take_away
 from omnibind.errors import PluginError
 
 __all__ = ["Streaming"]
@@ -23,10 +22,9 @@ class Streaming:
     """Sends the layers of a network through a device while it computes.
 
     Before a layer runs, the one before it leaves the device, and the one after it begins to
-    arrive; in which order they run is learned from the forward before. Of a layer that is not
-    there, one NaN stands for each tensor, in the tensor's shape: where a network reads a layer
-    without calling it, the rows show it. The forward is then watched, and the tensors that it
-    reads out of turn stay on the device from then on.
+    arrive; in which order they run is learned from the forward before. A tensor of a layer that is
+    not there cannot be read (see `omnibind.engine.memory.watch`): where a network reads a layer
+    without calling it, the tensors stay on the device from then on, and the forward is done again.
 
     One forward at a time. The addresses of tensors change with every forward: no CUDA graphs.
 
@@ -51,6 +49,7 @@ class Streaming:
         self.key, self.module, self.budget = key, module, budget
         self.copies, self.moved = copies, moved
         self._staying: dict[int, Tensor] = {}
+        self._strays: Strays = {}
         self._begin()
 
     def arrived(self) -> None:
@@ -65,26 +64,28 @@ class Streaming:
         vars(self.module).pop("forward", None)
         self._current = self._coming = None
         self._stay = Fetched(tensors=(), event=None)
-        for tensor in tensors_of(self.module):
-            tensor.data = self._host[id(tensor)]
+        for tensor in self._tensors:  # those that the network has put in their places stay
+            bring_back(tensor, self._host[id(tensor)])
 
     def _begin(self) -> None:
         plan = planned(self.module, self.budget, self.key, self._staying)
         self.nbytes, self.layers, self._ahead = plan.nbytes, plan.layers, plan.ahead
         streamed = [tensor for layer in plan.layers for tensor in layer.tensors]
-        tensors = (*plan.resident, *streamed)
+        self._tensors = tensors = (*plan.resident, *streamed)
         hosts = self.copies.ready([tensor.detach() for tensor in tensors])
         self._host = {id(tensor): host for tensor, host in zip(tensors, hosts, strict=True)}
         self._warn(self.copies.left(hosts))
         self._away = {id(tensor): absent(tensor, self.copies.device) for tensor in streamed}
+        places = ((self._away[id(tensor)].data_ptr(), tensor) for tensor in streamed)
+        self._stand_ins = {place: tensor for place, tensor in places if place}
+        self._watched = False
         self._current: Layer | None = None
         self._coming: tuple[Layer, Fetched] | None = None
         self._order: list[Layer] = []
         self._seen: list[Layer] = []
         self._stay = self._fetch(plan.resident)
         self._arrive(plan.resident, self._stay)
-        for tensor in streamed:
-            tensor.data = self._away[id(tensor)]
+        self._take_away(streamed)
         self._hooks = [
             layer.module.register_forward_pre_hook(self._hook(layer), prepend=True)
             for layer in plan.layers
@@ -93,26 +94,22 @@ class Streaming:
         self.module.forward = self._run
 
     def _run(self, *args: Any, **options: Any) -> Any:
-        """A forward; where it goes wrong because layers were missing, it is done again."""
+        """A forward; where it reads what is away, it is done again with that on the device."""
         while True:
-            failure, rows = None, None
+            self._strays.clear()
             try:
-                rows = self._pass(args, options)
+                with nullcontext() if self._watched else Watch(self._stood_for, self._strays):
+                    rows = self._pass(args, options)
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # noqa: BLE001 - the item's fault, or a missing layer's
-                failure = error
-            if failure is None and _sound(rows):
-                return rows
-            strays, sound = self._watched(args, options)
-            if strays:
-                self._let_stay(strays)
-            elif failure is not None:
-                raise failure
-            elif sound and not _any_finite(rows):
-                raise self._refused("it reads layers without calling them, unseen", "")
+            except Exception:
+                if not self._strays:
+                    raise
             else:
-                return rows
+                if not self._strays:  # a network may go on after an error
+                    self._watched = True
+                    return rows
+            self._let_stay(dict(self._strays))
 
     def _pass(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         self._seen = []
@@ -149,8 +146,7 @@ class Streaming:
         """Takes the present layer off the device."""
         if self._current:
             self.copies.done_with()
-            for tensor in self._current.tensors:
-                tensor.data = self._away[id(tensor)]
+            self._take_away(self._current.tensors)
             self.copies.left([self._host[id(tensor)] for tensor in self._current.tensors])
         self._current = None
 
@@ -174,39 +170,41 @@ class Streaming:
     def _arrive(self, tensors: Sequence[Tensor], fetched: Fetched) -> None:
         self.copies.arrived(fetched)
         for tensor, copy in zip(tensors, fetched.tensors, strict=True):
-            tensor.data = copy
+            bring_back(tensor, copy)
 
-    def _watched(
-        self, args: Sequence[Any], options: Mapping[str, Any]
-    ) -> tuple[dict[int, Tensor], bool]:
-        """Runs under watch: the tensors that are read out of turn, and whether rows are sound."""
-        rows: Any = torch.tensor(float("nan"))
-        with suppress(Exception), Watch(self._is_away) as watch:
-            rows = self._pass(args, options)
-        return watch.read, _sound(rows)
+    def _take_away(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            take_away(tensor, self._away[id(tensor)], self._strays)
 
-    def _is_away(self, tensor: Tensor) -> bool:
-        away = self._away.get(id(tensor))
-        return away is not None and away.data_ptr() == tensor.data_ptr()
+    def _stood_for(self, tensor: Tensor) -> Tensor | None:
+        return self._stand_ins.get(tensor.data_ptr())
 
-    def _let_stay(self, strays: Mapping[int, Tensor]) -> None:
+    def _let_stay(self, strays: Strays) -> None:
         """Plans anew, with tensors that have to stay.
 
         Raises:
             PluginError: they do not fit the budget.
         """
-        names = [layer.name for layer in self.layers if any(id(t) in strays for t in layer.tensors)]
-        size = sum(tensor.nbytes for tensor in strays.values())
         self._staying.update(strays)
         least = finest(self.module, self._staying).nbytes
         if least > self.budget:
-            raise self._refused(
-                f"{size:,} bytes of its layers {', '.join(names[:8])} are read without calling "
-                "them, and so have to stay on the device",
-                f"allow at least {least:,} bytes of memory for encoders",
-            )
+            raise self._refused(least)
         self.close()
         self._begin()
+
+    def _refused(self, least: int) -> PluginError:
+        named = self.module.named_parameters()
+        strays = [name for name, tensor in named if id(tensor) in self._staying]
+        size = sum(tensor.nbytes for tensor in self._staying.values())
+        more = f" and {len(strays) - 8} more" if len(strays) > 8 else ""
+        whole = sum(tensor.nbytes for tensor in tensors_of(self.module))
+        return PluginError(
+            f"the encoder {self.key!r} within {self.budget:,} bytes, layer by layer",
+            found=f"{', '.join(strays[:8])}{more}, {size:,} bytes, are read without calling their "
+            "layers, and so have to stay on the device",
+            next_step=f"call its layers, or allow more memory for encoders: at least {least:,} "
+            f"bytes; with {whole:,} it is there as a whole",
+        )
 
     def _warn(self, staying: int) -> None:
         if staying > self.budget:
@@ -216,20 +214,3 @@ class Streaming:
                 "are read layer by layer",
                 stacklevel=2,
             )
-
-    def _refused(self, found: str, next_step: str) -> PluginError:
-        return PluginError(
-            f"the encoder {self.key!r} within {self.budget:,} bytes, layer by layer",
-            found=found,
-            next_step=next_step or "give it more memory than its size, or call its layers",
-        )
-
-
-def _sound(rows: Any) -> bool:
-    tensors = (one for one in tree_iter(rows) if isinstance(one, Tensor))
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
-
-
-def _any_finite(rows: Any) -> bool:
-    tensors = (one for one in tree_iter(rows) if isinstance(one, Tensor))
-    return any(bool(tensor.isfinite().any()) for tensor in tensors)
