@@ -101,7 +101,13 @@ class Plan:
 
     @cached_property
     def excluded_surveys(self) -> dict[str, Survey]:
-        """The same for benchmarks, those that list nothing included."""
+        """The same for benchmarks; a modality that they have no items of is not excluded by them.
+
+        Raises:
+            PoolError: a place without an item of any pool's modality.
+        """
+        for where in dict.fromkeys(pool.where for pools in self.exclude.values() for pool in pools):
+            _refuse_empty(where, self.exclude)
         return {modality: survey(several) for modality, several in self.exclude.items()}
 
     def store_folder(self, what: str = "store") -> Path:
@@ -213,6 +219,16 @@ def _benchmark(text: str, modalities: Sequence[Modality], known: Registry) -> li
             )
         return [parse_pool(text, known.modalities)]
     return [Pool(modality=modality, where=text, mixed=True) for modality in modalities]
+
+
+def _refuse_empty(where: str, exclude: Mapping[str, tuple[Pool, ...]]) -> None:
+    here = [pool for pools in exclude.values() for pool in pools if pool.where == where]
+    if not any(True for pool in here for _ in pool.items()):
+        raise PoolError(
+            f"benchmark items to exclude: {where}",
+            found=f"no {' or '.join(pool.modality.name for pool in here)} items there",
+            next_step="correct --exclude: a folder, or a table with a column path or text",
+        )
 
 
 def _spaces(
