@@ -136,7 +136,7 @@ def write_checkpoint(
     Args:
         checkpoint: what to write.
         folder: made if it is not there; files of the same names are replaced.
-        spaces: cards of its spaces, for revisions and licences.
+        spaces: cards of its spaces, the backbone's too, for revisions and licences.
         as_in: another checkpoint folder; projector files that it has are copied byte for byte.
     """
     (folder / "projectors").mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def write_checkpoint(
     content = {
         "format": FORMAT,
         "recipe": dataclasses.asdict(checkpoint.recipe),
-        "spaces": {name: _facts(spaces[name]) for name in checkpoint.projectors if name in spaces},
+        "spaces": {name: _facts(spaces[name]) for name in _named(checkpoint) if name in spaces},
         "sha256": {
             str(path.relative_to(folder)): checksum(path)
             for path in sorted(folder.rglob("*.safetensors"))
@@ -275,6 +275,11 @@ def _damaged(folder: Path, error: Exception) -> CheckpointError:
     )
 
 
+def _named(checkpoint: BoundCheckpoint) -> tuple[str, ...]:
+    """Spaces that joint rows depend on; the backbone gives coordinates and has no projector."""
+    return tuple(dict.fromkeys([checkpoint.recipe.backbone, *checkpoint.projectors]))
+
+
 def _facts(space: SpaceSpec) -> dict[str, Any]:
     return {
         "revision": space.revision,
@@ -290,11 +295,14 @@ def _model_card(checkpoint: BoundCheckpoint, spaces: Mapping[str, SpaceSpec]) ->
     lines = [f"# {recipe.name}", "", f"Joint rows of width {recipe.joint_dim}, in the coordinates "]
     lines[-1] += f"of `{recipe.backbone}`. Made by omnibind; `omnibind.load(<this folder>)`."
     lines += ["", "| space | licence | commercial use | seen in training |", "|---|---|---|---|"]
-    for name in checkpoint.projectors:
+    for name in _named(checkpoint):
+        said = f"{name} (backbone)" if name == recipe.backbone else name
         card = spaces.get(name)
         if card:
             allowed = {True: "yes", False: "no", None: "unclear"}[card.commercial_use]
-            lines.append(f"| {name} | {card.licence} | {allowed} | {card.training_data} |")
+            lines.append(f"| {said} | {card.licence} | {allowed} | {card.training_data} |")
+        else:
+            lines.append(f"| {said} | unknown: its plugin was not installed | unclear | unknown |")
     for title, value in checkpoint.facts.items():
         if isinstance(value, str):
             lines += ["", f"## {title}", "", value]
