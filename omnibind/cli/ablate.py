@@ -28,7 +28,7 @@ def ablate(
     """Leave out one slot at a time, and show what that loses."""
     model = loading.model(device)
     benchmark = load_benchmark(model, data, loading.name)
-    found = evaluation.ablate(model.binder, benchmark.rows)
+    found = evaluation.ablate(model.binder, benchmark.rows, name=data)
     if as_json:
         print_json(found.to_json(metric))
     else:

@@ -124,6 +124,7 @@ def bind(
     Each stage resumes where it was stopped, and is skipped when it is done and nothing has changed.
     `omnibind bind add SPACE --to DIR` adds a space to it later.
     """
+    from omnibind.training.evaluate_stage import unmeasured
     from omnibind.training.heads import HeadSettings
     from omnibind.training.plan import Settings, adjusted, make_plan
     from omnibind.training.routers import RouterSettings
@@ -162,6 +163,8 @@ def bind(
         talk(f"stopped; what is finished is kept in {out}: run it again to go on")
         raise
     _print(ran, as_json=as_json)
+    if "evaluate" in ran and unmeasured(ran["evaluate"].facts):
+        raise typer.Exit(1)
 
 
 def _print(ran: Mapping[str, Ran], *, as_json: bool) -> None:

@@ -21,7 +21,8 @@ from omnibind.checkpoint import BoundCheckpoint, read_checkpoint
 from omnibind.embedder import Embedder
 from omnibind.engine import Engine
 from omnibind.errors import PoolError
-from omnibind.evaluation import Benchmark, Evaluation, Figure
+from omnibind.evaluation import AnyToAny, Evaluation, Figure, refuse_unmeasurable
+from omnibind.evaluation import bound as retrieved
 from omnibind.plugins import Registry
 from omnibind.seen import SEEN
 from omnibind.store import Store, StoreRows, only_writer
@@ -117,13 +118,15 @@ def add_space(
             data: encoded_benchmark(plan, _all_spaces(plan), data, seen, progress, talk)
             for data in plan.benchmarks
         }
+        for data, benchmark in tried.items():
+            refuse_unmeasurable(data, benchmark.rows.labels)
         changes: dict[str, Sequence[Change]] = {}
 
         def measure(after: BoundCheckpoint) -> Mapping[str, Any]:
             found: dict[str, Any] = {}
             for data, benchmark in tried.items():
-                old = _evaluated(benchmark, before, plan)
-                new = _evaluated(benchmark, after, plan)
+                old = retrieved(before.binder(), benchmark.only(before.recipe.slots).rows)
+                new = benchmark.evaluate(model_of(after, plan), plan.prompts)
                 changes[data] = _changes(old, new)
                 found[data] = new.summary()
             return {"evaluation": found or f"not measured since {space} was added"}
@@ -231,14 +234,10 @@ def _all_spaces(plan: Plan) -> Embedder:
     return Embedder(Binder(plan.recipe, {}), cards, plan.engine, plan.known)
 
 
-def _evaluated(benchmark: Benchmark, model: BoundCheckpoint, plan: Plan) -> Evaluation:
-    return benchmark.only(model.recipe.slots).evaluate(model_of(model, plan), plan.prompts)
-
-
-def _changes(before: Evaluation, after: Evaluation) -> list[Change]:
+def _changes(before: AnyToAny, after: Evaluation) -> list[Change]:
     found: list[Change] = []
     for a, b, new in after.whole:
-        old = before.whole.pairs.get((a, b))
+        old = before.pairs.get((a, b))
         found.append(
             Change(
                 asked=a,

@@ -17,6 +17,7 @@ from omnibind.training.embed import BATCH_ITEMS, survey_all
 from omnibind.training.heads import HeadSettings
 from omnibind.training.leakage import NEAR_DUPLICATE
 from omnibind.training.links import Links, parse_link, plan_links
+from omnibind.training.measurable import refuse_benchmarks
 from omnibind.training.neighbours import EXACT_BELOW
 from omnibind.training.noise import MIN_PAIRS
 from omnibind.training.pools import Pool, Survey, parse_pool, survey
@@ -171,8 +172,9 @@ def make_plan(
 
     Raises:
         PoolError: no pools, a malformed one, a modality that nothing reads or nothing links.
-        RecipeError: the backbone is not there.
+        RecipeError: the backbone is not there, or a benchmark has a modality that is not bound.
         UnknownNameError: no such modality or space.
+        SetupError: a benchmark that is not there, or of which nothing can be measured.
     """
     by_modality = _by_modality(parse_pool(text, known.modalities) for text in pools)
     asked = dict(parse_link(text, by_modality) for text in links)
@@ -184,6 +186,7 @@ def make_plan(
                 found=f"spaces {', '.join(spaces)}, none of which reads {modality}",
                 next_step="leave it out, or install a space that reads it and name it with --link",
             )
+    refuse_benchmarks(benchmarks, prompts, recipe, spaces, known)
     modalities = [known.modalities[name] for name in by_modality]
     return Plan(
         recipe=recipe,
