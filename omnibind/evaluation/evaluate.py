@@ -18,6 +18,7 @@ from omnibind.evaluation.members import LabelledRows, bound, compare, members
 from omnibind.evaluation.overlap import UNKNOWN, SeenItems
 from omnibind.evaluation.pairs import AnyToAny
 from omnibind.evaluation.picture import Series, whiskers
+from omnibind.writing import write_text
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -138,7 +139,7 @@ class Evaluation:
         for metric in next(iter(self.classified.values())).bound.figures if self.classified else ():
             files[f"classification_{_file_name(metric)}.svg"] = self.classes_to_svg(metric)
         for name, content in files.items():
-            (folder / name).write_text(content, encoding="utf-8")
+            write_text(folder / name, content)
 
     def _retrieval_lines(self) -> list[str]:
         titles = ["direction", "model", "queries", "candidates", *self.whole.metrics]

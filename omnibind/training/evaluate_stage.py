@@ -81,7 +81,6 @@ def measure(
     missing = len(unmeasured(made))
     said = f"{len(found) - missing} benchmarks measured in {folder}"
     made["said"] = f"{said}, {missing} could not be" if missing else said
-    folder.mkdir(parents=True, exist_ok=True)
     mark_done(folder, inputs, made)
     return Ran(skipped=False, facts=made)
 
