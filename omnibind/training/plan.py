@@ -20,6 +20,7 @@ from omnibind.training.links import Links, parse_link, plan_links
 from omnibind.training.measurable import refuse_benchmarks
 from omnibind.training.neighbours import EXACT_BELOW
 from omnibind.training.noise import MIN_PAIRS
+from omnibind.training.numbers import refuse_numbers
 from omnibind.training.pools import Pool, Survey, parse_pool, survey
 from omnibind.training.routers import RouterSettings
 
@@ -175,6 +176,7 @@ def make_plan(
         RecipeError: the backbone is not there, or a benchmark has a modality that is not bound.
         UnknownNameError: no such modality or space.
         SetupError: a benchmark that is not there, or of which nothing can be measured.
+        TrainingError: numbers that nothing can be learned by.
     """
     by_modality = _by_modality(parse_pool(text, known.modalities) for text in pools)
     asked = dict(parse_link(text, by_modality) for text in links)
@@ -186,6 +188,9 @@ def make_plan(
                 found=f"spaces {', '.join(spaces)}, none of which reads {modality}",
                 next_step="leave it out, or install a space that reads it and name it with --link",
             )
+    settings = settings or Settings()
+    numbers = (settings.heads, settings.routers, settings.near_duplicate)
+    refuse_numbers(*numbers, recipe, spaces, by_modality)
     refuse_benchmarks(benchmarks, prompts, recipe, spaces, known)
     modalities = [known.modalities[name] for name in by_modality]
     return Plan(
@@ -197,7 +202,7 @@ def make_plan(
         out=out,
         engine=engine,
         known=known,
-        settings=settings or Settings(),
+        settings=settings,
         benchmarks=tuple(benchmarks),
         prompts=tuple(prompts),
         stores=stores,

@@ -244,9 +244,20 @@ def test_damage_ends_verify_with_1(omnibind, pools, tmp_path):
         (("--link", "audio-text=toy"), "MODALITY-MODALITY=SPACE"),
         (("--stage", "embedd"), "Did you mean 'embed'"),
         (("--min-pairs", "1000"), "image-text: "),
+        (("--batch", "2"), "batches of 2 rows shared out among image, text"),
+        (("--batch", "101"), "1 rows left over"),
+        (("--rate", "-1"), "a learning rate of -1"),
+        (("--rate", "0"), "a learning rate of 0"),
+        (("--rate", "nan"), "a learning rate of nan"),
+        (("--router-temperature", "0"), "a contrast at temperature 0"),
+        (("--router-temperature", "-1"), "a contrast at temperature -1"),
+        (("--near-duplicate", "nan"), "near-duplicates from the cosine nan"),
+        (("--seed", "99999999999999999999"), "draws by the seed 99999999999999999999"),
+        (("--prompt", "a photo"), "no {} in it"),
     ],
 )
 def test_what_cannot_be_bound_ends_with_2(omnibind, pools, tmp_path, words, said):
     ran = omnibind(*command(pools, tmp_path / "out"), *words)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+    assert (tmp_path / "out" / "store").exists() == ("--min-pairs" in words)

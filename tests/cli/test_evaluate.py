@@ -95,6 +95,19 @@ def test_ablate_shows_a_line_for_each_slot_and_direction(omnibind, items):
     assert "loss of mAP" in omnibind("ablate", items, *TINY).out
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ablate", "--metric", "R@7"), "'R@7' is not one of"),
+        (("evaluate", "--prompt", "a photo"), "no {} in it: every class would have the same text"),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused(omnibind, items, words, said):
+    ran = omnibind(words[0], items, *TINY, *words[1:])
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
 def test_explain_shows_weights_that_add_up_to_one(omnibind):
     (one,) = json.loads(omnibind("explain", "a cat", *TINY, "--json").out)
     assert sum(one["weights"].values()) == pytest.approx(1)
