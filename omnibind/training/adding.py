@@ -36,6 +36,7 @@ from omnibind.training.pair_stage import FOLDER as PAIRS
 from omnibind.training.pair_stage import pair
 from omnibind.training.plan import Plan, Settings, make_plan
 from omnibind.training.progress import Progress, Talk
+from omnibind.training.strict import refuse_failed
 from omnibind.training.tuples import MISSING, Tuples, read_tuples
 
 __all__ = ["Change", "SpaceAdded", "add_space"]
@@ -84,6 +85,7 @@ def add_space(
     links: Sequence[str] = (),
     benchmarks: Sequence[str] = (),
     settings: Settings | None = None,
+    strict: bool = False,
 ) -> SpaceAdded:
     """Encodes, pairs, trains and measures what a new space needs.
 
@@ -98,12 +100,14 @@ def add_space(
         links: `MODALITY-MODALITY=SPACE` each.
         benchmarks: measured before and after.
         settings: numbers, where the binding has recorded none.
+        strict: stop where an item has no row of the new space.
 
     Raises:
         UnknownNameError: no such space.
         CheckpointError: `to` holds no checkpoint.
         PoolError: no pools are known, or none that the space reads.
         TrainingError: the space is there already, or training had to stop.
+        ItemError: only when strict.
     """
     known.space(space)
     place, home = _places(to)
@@ -111,7 +115,9 @@ def add_space(
     before = read_checkpoint(place)
     plan = _plan(space, before, home, known, engine, pools, links, benchmarks, settings)
     with only_writer(home, "to bind into the folder"):
-        embed(plan, progress, talk)
+        encoded = embed(plan, progress, talk)
+        if strict:
+            refuse_failed(encoded, plan.out)
         rows = StoreRows(Store(plan.store_folder()), plan.spaces.values())
         tuples, seen = _tuples(plan, home, place, rows, progress, talk)
         tried = {

@@ -165,6 +165,24 @@ def test_benchmarks_with_directions_in_common_are_measured_by_bind_and_add(
     assert not re.search(r"image -> audio", ran.out)
 
 
+def test_strict_stops_after_embed_where_an_item_failed_and_keeps_the_rows(
+    omnibind, pools, tmp_path
+):
+    out = tmp_path / "out"
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"no picture")
+    for _ in range(2):  # the second finds the stage done
+        ran = omnibind("--strict", *command(pools, out))
+        assert (ran.code, "a row for every item" in ran.err) == (1, True), ran.err
+        assert "bad.png, decode: " in ran.err
+        assert not (out / "pairs").exists()
+    assert Store(out / "store").count("image") == PICTURES
+    assert omnibind(*command(pools, out)).code == 0
+    added = omnibind("--strict", "bind", "add", "toy-late", "--to", out, "--size", "tiny")
+    assert (added.code, "bad.png" in added.err) == (1, True), added.err
+    (tmp_path / "pictures" / "bad.png").unlink()
+    assert omnibind("--strict", *command(pools, out)).code == 0
+
+
 def test_a_checkpoint_that_came_alone_needs_pools(omnibind, pools, tmp_path):
     omnibind(*command(pools, tmp_path / "out"))
     alone = tmp_path / "alone"
