@@ -7,7 +7,7 @@ from omnibind.evaluation.classification import Classification, class_rows, class
 from omnibind.evaluation.classified import Classified
 from omnibind.evaluation.directions import labels_of, refuse_unmeasurable, said_of
 from omnibind.evaluation.evaluate import Evaluation, evaluate
-from omnibind.evaluation.explain import Explanation, explain
+from omnibind.evaluation.explain import Explanation, Explanations, explain
 from omnibind.evaluation.labelled import (
     LabelledItem,
     encoded,
@@ -29,6 +29,7 @@ __all__ = [
     "Classified",
     "Evaluation",
     "Explanation",
+    "Explanations",
     "Figure",
     "LabelledItem",
     "LabelledRows",

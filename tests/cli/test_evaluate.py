@@ -114,6 +114,17 @@ def test_explain_shows_weights_that_add_up_to_one(omnibind):
     assert "weight" in omnibind("explain", "a cat", *TINY).out
 
 
+def test_explain_shows_the_good_items_and_lists_the_bad_one(omnibind, items, tmp_path):
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    given = ("a cat", tmp_path / "b.png", tmp_path / "a.png")
+    ran = omnibind("explain", *given, *TINY, "--json")
+    assert ran.code == 1
+    assert [one["modality"] for one in json.loads(ran.out)] == ["text", "image"]
+    assert [one["item"] for one in json.loads(ran.out)][1].endswith("a.png")
+    assert "b.png\n  decode: " in ran.err
+    assert omnibind("--strict", "explain", *given, *TINY).out == ""
+
+
 def test_a_table_that_is_not_there_is_refused(omnibind):
     ran = omnibind("evaluate", "gone.csv", *TINY)
     assert ran.code == 2

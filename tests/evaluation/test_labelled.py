@@ -92,7 +92,7 @@ def test_an_item_of_the_class_text_itself_is_classified(folder, model):
 
 
 def test_the_weights_of_an_item_are_explained(model):
-    (one,) = explain(model, ["a cat"])
+    (one,) = explain(model, ["a cat"]).good
     assert (one.item, one.modality, one.weights) == ("a cat", "text", {"toy": 1.0})
 
 
