@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +36,7 @@ from omnibind.routers import Router
 from omnibind.specs import Recipe, Size, Slot, SpaceSpec
 from omnibind.weights.build import seeded
 from omnibind.weights.checksums import checksum
+from omnibind.writing import copy_file, whole, write_text
 
 __all__ = [
     "BoundCheckpoint",
@@ -136,26 +136,29 @@ def write_checkpoint(
     Args:
         checkpoint: what to write.
         folder: made if it is not there; files of the same names are replaced.
-        spaces: cards of its spaces, for revisions and licences.
+        spaces: cards of its spaces, the backbone's too, for revisions and licences.
         as_in: another checkpoint folder; projector files that it has are copied byte for byte.
+
+    Raises:
+        NoRoomError: the disk is full.
     """
     (folder / "projectors").mkdir(parents=True, exist_ok=True)
     for name, projector in checkpoint.projectors.items():
         path = folder / "projectors" / f"{name}.safetensors"
         there = as_in / "projectors" / path.name if as_in else path
         if as_in and there.is_file():
-            shutil.copyfile(there, path)
+            copy_file(there, path)
         else:
             write_projector(projector, path, backbone=checkpoint.recipe.backbone)
     if checkpoint.routers:
         write_routers(checkpoint.routers, folder / "routers.safetensors")
     timings = json.dumps(dict(checkpoint.timings), indent=1)
-    (folder / "timings.json").write_text(timings, encoding="utf-8")
-    (folder / "README.md").write_text(_model_card(checkpoint, spaces), encoding="utf-8")
+    write_text(folder / "timings.json", timings)
+    write_text(folder / "README.md", _model_card(checkpoint, spaces))
     content = {
         "format": FORMAT,
         "recipe": dataclasses.asdict(checkpoint.recipe),
-        "spaces": {name: _facts(spaces[name]) for name in checkpoint.projectors if name in spaces},
+        "spaces": {name: _facts(spaces[name]) for name in _named(checkpoint) if name in spaces},
         "sha256": {
             str(path.relative_to(folder)): checksum(path)
             for path in sorted(folder.rglob("*.safetensors"))
@@ -163,9 +166,7 @@ def write_checkpoint(
         "priors": checkpoint.priors,
         "facts": checkpoint.facts,
     }
-    part = folder / f"{CONTENT}.part"
-    part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
-    part.replace(folder / CONTENT)
+    write_text(folder / CONTENT, json.dumps(content, indent=1, default=dict))
 
 
 def read_checkpoint(folder: Path) -> BoundCheckpoint:
@@ -245,7 +246,8 @@ def write_routers(routers: Mapping[str, Router], path: Path) -> None:
         for modality, router in routers.items()
         for key, value in router.state_dict().items()
     }
-    save_file(state, path)
+    with whole(path) as part:
+        save_file(state, part)
 
 
 def read_routers(path: Path, recipe: Recipe) -> dict[str, Router]:
@@ -275,6 +277,11 @@ def _damaged(folder: Path, error: Exception) -> CheckpointError:
     )
 
 
+def _named(checkpoint: BoundCheckpoint) -> tuple[str, ...]:
+    """Spaces that joint rows depend on; the backbone gives coordinates and has no projector."""
+    return tuple(dict.fromkeys([checkpoint.recipe.backbone, *checkpoint.projectors]))
+
+
 def _facts(space: SpaceSpec) -> dict[str, Any]:
     return {
         "revision": space.revision,
@@ -290,11 +297,14 @@ def _model_card(checkpoint: BoundCheckpoint, spaces: Mapping[str, SpaceSpec]) ->
     lines = [f"# {recipe.name}", "", f"Joint rows of width {recipe.joint_dim}, in the coordinates "]
     lines[-1] += f"of `{recipe.backbone}`. Made by omnibind; `omnibind.load(<this folder>)`."
     lines += ["", "| space | licence | commercial use | seen in training |", "|---|---|---|---|"]
-    for name in checkpoint.projectors:
+    for name in _named(checkpoint):
+        said = f"{name} (backbone)" if name == recipe.backbone else name
         card = spaces.get(name)
         if card:
             allowed = {True: "yes", False: "no", None: "unclear"}[card.commercial_use]
-            lines.append(f"| {name} | {card.licence} | {allowed} | {card.training_data} |")
+            lines.append(f"| {said} | {card.licence} | {allowed} | {card.training_data} |")
+        else:
+            lines.append(f"| {said} | unknown: its plugin was not installed | unclear | unknown |")
     for title, value in checkpoint.facts.items():
         if isinstance(value, str):
             lines += ["", f"## {title}", "", value]

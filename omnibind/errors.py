@@ -9,7 +9,8 @@ OmnibindError
 │   ├── CheckpointError     a bound checkpoint that cannot be read or does not fit
 │   ├── PoolError           a pool, or pairs made of pools, that nothing can be learned from
 │   ├── StoreError          a store that cannot be read, written or does not fit
-│   └── TrainingError       training that cannot start, or had to stop
+│   ├── TrainingError       training that cannot start, or had to stop
+│   └── NoRoomError         a file for which the disk has no room
 ├── ItemError           one item cannot become a row: exit code 1
 │   └── MediaError          it cannot be read or decoded
 └── ShapeError          rows of the wrong width
@@ -27,6 +28,7 @@ __all__ = [
     "ItemError",
     "ItemFailure",
     "MediaError",
+    "NoRoomError",
     "OmnibindError",
     "PluginError",
     "PoolError",
@@ -108,6 +110,10 @@ class StoreError(SetupError):
 
 class TrainingError(SetupError):
     """Training that cannot start, or that stopped before its numbers became worthless."""
+
+
+class NoRoomError(SetupError):
+    """A file that cannot be written because the disk is full."""
 
 
 class ItemError(OmnibindError):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from omnibind.errors import CheckpointError, ShapeError
 from omnibind.products import batched
+from omnibind.writing import whole
 
 __all__ = [
     "HeadEnsemble",
@@ -245,7 +246,8 @@ def write_projector(projector: Projector, path: Path, *, backbone: str) -> None:
         if isinstance(projector, Linear):
             metadata |= {"dim": str(projector.dim)}
     state = {key: value.contiguous() for key, value in projector.state_dict().items()}
-    path.write_bytes(_sorted_metadata(save(state, metadata=metadata)))
+    with whole(path) as part:
+        part.write_bytes(_sorted_metadata(save(state, metadata=metadata)))
 
 
 def read_projector(path: Path) -> Projector:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from omnibind.errors import CheckpointError
+from omnibind.writing import whole
 
 __all__ = ["SEEN", "Overlap", "Seen", "content_id", "overlap", "read_seen", "write_seen"]
 
@@ -93,10 +94,8 @@ def overlap(seen: Seen, modality: str, ids: Sequence[str]) -> Overlap:
 
 def write_seen(seen: Seen, path: Path) -> None:
     """Writes eight bytes an item."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    save_file({m: prefixes.view(np.int64) for m, prefixes in seen.prefixes.items()}, part)
-    part.replace(path)
+    with whole(path) as part:
+        save_file({m: prefixes.view(np.int64) for m, prefixes in seen.prefixes.items()}, part)
 
 
 def read_seen(path: Path) -> Seen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,9 @@ app = typer.Typer()
 @taking(loading=loading_asked)
 def ablate(
     data: Data,
-    metric: Annotated[str, typer.Option("--metric", help="R@1, R@5, R@10 or mAP.")] = "mAP",
+    metric: Annotated[
+        Literal["R@1", "R@5", "R@10", "mAP"], typer.Option("--metric", help="What a slot loses.")
+    ] = "mAP",
     *,
     loading: Loading,
     device: Device = "auto",
@@ -28,7 +30,7 @@ def ablate(
     """Leave out one slot at a time, and show what that loses."""
     model = loading.model(device)
     benchmark = load_benchmark(model, data, loading.name)
-    found = evaluation.ablate(model.binder, benchmark.rows)
+    found = evaluation.ablate(model.binder, benchmark.rows, name=data)
     if as_json:
         print_json(found.to_json(metric))
     else:

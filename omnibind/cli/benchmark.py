@@ -34,6 +34,8 @@ def load_benchmark(model: Embedder, data: str, name: str | Path) -> evaluation.B
         )
     for failure in found.failures:
         talk(f"failed: {failure.item}\n  {failure.stage}: {failure.reason}")
+    if found.left_out:
+        talk(evaluation.said_of(found.left_out))
     if found.seen.count:
         talk(f"warning: {found.seen.said()}")
     return found

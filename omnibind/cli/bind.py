@@ -11,7 +11,14 @@ import typer
 from typer.core import TyperGroup
 
 from omnibind.cli.metering import metered
-from omnibind.cli.options import AsJson, CommercialOnly, MetricsPort, Without, engine_asked
+from omnibind.cli.options import (
+    AsJson,
+    CommercialOnly,
+    Context,
+    MetricsPort,
+    Without,
+    engine_asked,
+)
 from omnibind.cli.printing import print_json, print_table, progress, talk
 from omnibind.cli.taking import taking
 from omnibind.plugins import registry
@@ -62,6 +69,7 @@ Benchmarks = Annotated[
 @app.command(RECIPE)
 @taking(engine=engine_asked)
 def bind(
+    context: Context,
     recipe: Annotated[str, typer.Argument(help="A recipe; see `omnibind recipes`.")],
     pool: Pools,
     out: Annotated[Path, typer.Option("--out", help="The folder of this binding.")],
@@ -124,6 +132,7 @@ def bind(
     Each stage resumes where it was stopped, and is skipped when it is done and nothing has changed.
     `omnibind bind add SPACE --to DIR` adds a space to it later.
     """
+    from omnibind.training.evaluate_stage import unmeasured
     from omnibind.training.heads import HeadSettings
     from omnibind.training.plan import Settings, adjusted, make_plan
     from omnibind.training.routers import RouterSettings
@@ -157,11 +166,13 @@ def bind(
     )
     try:
         with metered(engine, metrics_port):
-            ran = run_stages(plan, progress, talk, only=stage or ())
+            ran = run_stages(plan, progress, talk, stage or (), strict=context.obj.strict)
     except KeyboardInterrupt:
         talk(f"stopped; what is finished is kept in {out}: run it again to go on")
         raise
     _print(ran, as_json=as_json)
+    if "evaluate" in ran and unmeasured(ran["evaluate"].facts):
+        raise typer.Exit(1)
 
 
 def _print(ran: Mapping[str, Ran], *, as_json: bool) -> None:
@@ -183,6 +194,7 @@ def _state(ran: Ran) -> str:
 @app.command("add")
 @taking(engine=engine_asked)
 def add(
+    context: Context,
     space: Annotated[str, typer.Argument(help="A space; see `omnibind spaces`.")],
     to: Annotated[Path, typer.Option("--to", help="The folder of a binding, or a checkpoint.")],
     pool: MorePools = None,
@@ -208,6 +220,7 @@ def add(
         pools=pool or (),
         links=link or (),
         benchmarks=evaluate or (),
+        strict=context.obj.strict,
     )
     talk(_cost(space, done.added))
     if as_json:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from omnibind import evaluation
 from omnibind.cli.benchmark import Data, load_benchmark
 from omnibind.cli.options import AsJson, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, talk
@@ -33,6 +34,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure retrieval in every direction, and every member space beside it."""
+    evaluation.refuse_prompts(prompt or ())
     model = loading.model(device)
     benchmark = load_benchmark(model, data, loading.name)
     found = benchmark.evaluate(model, prompt or (), resamples=resamples)

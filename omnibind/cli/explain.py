@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from omnibind import evaluation
-from omnibind.cli.options import AsJson, Device, Loading, loading_asked
+from omnibind.cli.options import AsJson, Context, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_table, talk
 from omnibind.cli.taking import taking
 
@@ -18,6 +18,7 @@ app = typer.Typer()
 @app.command()
 @taking(loading=loading_asked)
 def explain(
+    context: Context,
     items: Annotated[list[str], typer.Argument(help="Files or words.")],
     modality: Annotated[
         str | None, typer.Option("--modality", help="Read every item as this.")
@@ -29,20 +30,24 @@ def explain(
 ) -> None:
     """Show which slots made an item's joint row, and by what weight."""
     given: list[Any] = [Path(item) if Path(item).is_file() else item for item in items]
-    found = evaluation.explain(loading.model(device), given, modality)
-    for name in dict.fromkeys(name for one in found for name in one.degraded):
+    found = evaluation.explain(loading.model(device), given, modality, strict=context.obj.strict)
+    for name in dict.fromkeys(name for one in found.good for name in one.degraded):
         talk(f"missing: {name}")
+    for failure in found.errors:
+        talk(f"failed: {failure.item}\n  {failure.stage}: {failure.reason}")
     if as_json:
-        print_json(found)
-        return
-    print_table(
-        ["item", "modality", "slot", ">weight", ">usual"],
-        [
-            (one.item, one.modality, slot, f"{weight:.3f}", _usual(one, slot))
-            for one in found
-            for slot, weight in one.weights.items()
-        ],
-    )
+        print_json(found.good)
+    elif found.good:
+        print_table(
+            ["item", "modality", "slot", ">weight", ">usual"],
+            [
+                (one.item, one.modality, slot, f"{weight:.3f}", _usual(one, slot))
+                for one in found.good
+                for slot, weight in one.weights.items()
+            ],
+        )
+    if found.errors:
+        raise typer.Exit(1)
 
 
 def _usual(one: evaluation.Explanation, slot: str) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
-from errno import EDQUOT, EFBIG, ENOSPC
 from typing import Any
 
 from omnibind.errors import ItemError, OmnibindError
+from omnibind.writing import is_full
 
 __all__ = ["exit_code"]
-
-NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
 
 
 def exit_code(error: BaseException, *, debug: bool = False) -> int:
@@ -36,8 +33,8 @@ def exit_code(error: BaseException, *, debug: bool = False) -> int:
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # Typer's own: usage
         shown.show()
         return 2
-    if isinstance(error, OSError) and (error.errno in NO_ROOM or os.strerror(ENOSPC) in str(error)):
-        print(f"error: to write {error.filename or 'a file'}", file=sys.stderr)
+    if is_full(error):
+        print(f"error: to write {getattr(error, 'filename', None) or 'a file'}", file=sys.stderr)
         print(f"  found:  {error}", file=sys.stderr)
         print("  next:   make room on the disk and run the same command again", file=sys.stderr)
         return 2

@@ -4,9 +4,17 @@ from omnibind.evaluation.ablate import Ablation, ablate
 from omnibind.evaluation.benchmark import Benchmark, read_benchmark
 from omnibind.evaluation.bootstrap import Figure
 from omnibind.evaluation.classification import Classification, class_rows, classification
+from omnibind.evaluation.classified import Classified
+from omnibind.evaluation.directions import labels_of, refuse_unmeasurable, said_of
 from omnibind.evaluation.evaluate import Evaluation, evaluate
-from omnibind.evaluation.explain import Explanation, explain
-from omnibind.evaluation.labelled import LabelledItem, encoded, labelled_items, zero_shot
+from omnibind.evaluation.explain import Explanation, Explanations, explain
+from omnibind.evaluation.labelled import (
+    LabelledItem,
+    encoded,
+    labelled_items,
+    refuse_prompts,
+    zero_shot,
+)
 from omnibind.evaluation.measure import Retrieval, retrieval
 from omnibind.evaluation.members import LabelledRows, bound, compare, members
 from omnibind.evaluation.overlap import SeenItems, content_ids, seen_items, seen_of
@@ -18,8 +26,10 @@ __all__ = [
     "AnyToAny",
     "Benchmark",
     "Classification",
+    "Classified",
     "Evaluation",
     "Explanation",
+    "Explanations",
     "Figure",
     "LabelledItem",
     "LabelledRows",
@@ -36,10 +46,14 @@ __all__ = [
     "evaluate",
     "explain",
     "labelled_items",
+    "labels_of",
     "members",
     "read_benchmark",
+    "refuse_prompts",
+    "refuse_unmeasurable",
     "relevance",
     "retrieval",
+    "said_of",
     "seen_items",
     "seen_of",
     "zero_shot",

@@ -8,6 +8,7 @@ from typing import Any
 
 from omnibind.binder import Binder
 from omnibind.evaluation.bootstrap import Figure
+from omnibind.evaluation.directions import refuse_unmeasurable
 from omnibind.evaluation.members import LabelledRows, bound
 from omnibind.evaluation.pairs import AnyToAny
 
@@ -49,14 +50,21 @@ class Ablation:
         }
 
 
-def ablate(binder: Binder, data: LabelledRows, **settings: Any) -> Ablation:
+def ablate(
+    binder: Binder, data: LabelledRows, *, name: str = "the benchmark", **settings: Any
+) -> Ablation:
     """Leaves out one slot at a time; the weights of the others are renormalised.
 
     Args:
         binder: of the model; nothing is trained again.
         data: the benchmark.
+        name: of the benchmark, for messages.
         settings: of `retrieval`.
+
+    Raises:
+        SetupError: no modality shares a label with another one.
     """
+    refuse_unmeasurable(name, data.labels)
     slots = dict.fromkeys(slot.name for m in data.rows for slot in binder.recipe.slots.get(m, ()))
     return Ablation(
         whole=bound(binder, data, **settings),

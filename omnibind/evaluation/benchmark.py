@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from omnibind.embedder import Embedder
 from omnibind.errors import ItemFailure
+from omnibind.evaluation.directions import Direction, unanswerable
 from omnibind.evaluation.evaluate import Evaluation, evaluate
 from omnibind.evaluation.labelled import LabelledItem, encoded, labelled_items, zero_shot
 from omnibind.evaluation.members import LabelledRows
@@ -32,6 +33,11 @@ class Benchmark:
     failures: tuple[ItemFailure, ...]
     seen: SeenItems
 
+    @property
+    def left_out(self) -> tuple[Direction, ...]:
+        """Directions that cannot be measured."""
+        return unanswerable(self.rows.labels)
+
     def only(self, modalities: Collection[str]) -> Benchmark:
         """The items of some modalities."""
         rows = {m: one for m, one in self.rows.rows.items() if m in modalities}
@@ -47,6 +53,9 @@ class Benchmark:
             model: bound otherwise, perhaps.
             prompts: patterns for zero-shot classification, such as `a photo of {}`.
             resamples: of the bootstrap.
+
+        Raises:
+            SetupError: nothing can be measured by its labels.
         """
         return evaluate(
             model.binder,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omnibind.errors import ShapeError
-from omnibind.evaluation.bootstrap import Figure
+from omnibind.evaluation.bootstrap import Figure, figure, mean
 from omnibind.evaluation.measure import retrieval
 from omnibind.evaluation.ranking import Labels, relevance
 
@@ -32,6 +34,8 @@ class Classification:
             over items.
         mean_average_precision: mean over classes of the average precision with which a class
             text finds its items, as AudioSet is scored; the interval is over classes.
+        values: by metric (`top-1`, ..., `mAP`), one number for each item, or for each class.
+        resamples, seed: of the bootstrap.
     """
 
     items: int
@@ -39,6 +43,20 @@ class Classification:
     unlabelled: int
     top: Mapping[int, Figure]
     mean_average_precision: Figure
+    values: Mapping[str, NDArray[np.float64]] = field(repr=False, compare=False)
+    resamples: int
+    seed: int
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """By metric."""
+        tops = {f"top-{k}": one for k, one in self.top.items()}
+        return {**tops, "mAP": self.mean_average_precision}
+
+    def minus(self, other: Classification, metric: str) -> Figure:
+        """How much better this is than another model at the same items, by paired bootstrap."""
+        gained = self.values[metric] - other.values[metric]
+        return figure(gained, mean, chance=0.0, resamples=self.resamples, seed=self.seed)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON."""
@@ -46,8 +64,7 @@ class Classification:
             "items": self.items,
             "classes": self.classes,
             "unlabelled": self.unlabelled,
-            **{f"top-{k}": one.to_json() for k, one in self.top.items()},
-            "mAP": self.mean_average_precision.to_json(),
+            **{metric: one.to_json() for metric, one in self.figures.items()},
         }
 
 
@@ -84,6 +101,9 @@ def classification(
         unlabelled=by_item.unanswerable,
         top=by_item.recall,
         mean_average_precision=by_class.mean_average_precision,
+        values={f"top-{k}": by_item.values[f"R@{k}"] for k in ks} | {"mAP": by_class.values["mAP"]},
+        resamples=resamples,
+        seed=seed,
     )
 
 

@@ -11,11 +11,14 @@ from typing import Any
 from omnibind.binder import Binder
 from omnibind.evaluation.bootstrap import Figure
 from omnibind.evaluation.classification import Classification
+from omnibind.evaluation.classified import Classified
+from omnibind.evaluation.directions import refuse_unmeasurable, said_of
 from omnibind.evaluation.measure import Retrieval
 from omnibind.evaluation.members import LabelledRows, bound, compare, members
 from omnibind.evaluation.overlap import UNKNOWN, SeenItems
 from omnibind.evaluation.pairs import AnyToAny
 from omnibind.evaluation.picture import Series, whiskers
+from omnibind.writing import write_text
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -36,7 +39,7 @@ class Evaluation:
     name: str
     whole: AnyToAny
     alone: Mapping[str, AnyToAny]
-    classified: Mapping[str, Classification]
+    classified: Mapping[str, Classified]
     seen: SeenItems = UNKNOWN
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,17 +53,17 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Everything; differences for each metric."""
-        metrics = next(iter(self.whole.pairs.values())).figures
         return {
             "benchmark": self.name,
             "bound": self.whole.to_json(),
+            "left_out": [{"from": a, "to": b} for a, b in self.whole.left_out],
             "members": {space: found.to_json() for space, found in self.alone.items()},
             "bound_minus_best_member": {
                 metric: [
                     {"from": a, "to": b, "member": name, **one.to_json()}
                     for (a, b), (name, one) in self.differences(metric).items()
                 ]
-                for metric in metrics
+                for metric in self.whole.metrics
             },
             "classification": {m: found.to_json() for m, found in self.classified.items()},
             "overlap": self.seen.to_json(),
@@ -83,21 +86,22 @@ class Evaluation:
                 }
                 for a, b, found in self.whole
             ],
-            "classification": {m: found.to_json() for m, found in self.classified.items()},
+            "left_out": [{"from": a, "to": b} for a, b in self.whole.left_out],
+            "classification": {m: found.summary() for m, found in self.classified.items()},
             "overlap": self.seen.to_json(),
         }
 
     def to_markdown(self) -> str:
-        """Two tables: retrieval with every member, and classification."""
+        """Two tables: retrieval and classification, with every member."""
         lines = [f"# {self.name}", "", "Intervals: 95 %, bootstrap over queries.", ""]
         lines += [f"* {self.seen.said()}"]
         lines += [f"* {name}: {value}" for name, value in self.facts.items()]
-        lines += ["", "| direction | model | queries | candidates | R@1 | R@5 | R@10 | mAP |"]
-        lines[-1] += " median rank | chance R@1 | bound - best member, R@1 |"
-        lines += ["|" + "---|" * 11, *self._retrieval_lines()]
+        if self.whole.left_out:
+            lines += [f"* {said_of(self.whole.left_out)}"]
+        if self.whole.pairs:
+            lines += ["", *self._retrieval_lines()]
         if self.classified:
-            lines += ["", "| items | n | classes | top-1 | top-5 | mAP |", "|" + "---|" * 6]
-            lines += [_classified(m, found) for m, found in self.classified.items()]
+            lines += ["", *self._classified_lines()]
         return "\n".join([*lines, ""])
 
     def to_svg(self, metric: str = "R@1") -> str:
@@ -114,26 +118,51 @@ class Evaluation:
             ],
         )
 
+    def classes_to_svg(self, metric: str = "top-1") -> str:
+        """The same of classification, by modality."""
+        values: dict[str, dict[str, Figure]] = {"bound": {}}
+        for modality, found in self.classified.items():
+            for name, one in found.models.items():
+                values.setdefault(name, {})[modality] = one.figures[metric]
+        series = [Series(name=name, values=own) for name, own in values.items()]
+        return whiskers(f"{self.name}: classification, {metric}", series)
+
     def write(self, folder: Path) -> None:
         """`evaluation.json`, `evaluation.md` and one picture a metric."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(self.to_json(), indent=1)
-        (folder / "evaluation.json").write_text(content, encoding="utf-8")
-        (folder / "evaluation.md").write_text(self.to_markdown(), encoding="utf-8")
-        for metric in next(iter(self.whole.pairs.values())).figures:
-            name = metric.replace("@", "_at_").lower()
-            (folder / f"{name}.svg").write_text(self.to_svg(metric), encoding="utf-8")
+        files = {
+            "evaluation.json": json.dumps(self.to_json(), indent=1),
+            "evaluation.md": self.to_markdown(),
+        }
+        for metric in self.whole.metrics:
+            files[f"{_file_name(metric)}.svg"] = self.to_svg(metric)
+        for metric in next(iter(self.classified.values())).bound.figures if self.classified else ():
+            files[f"classification_{_file_name(metric)}.svg"] = self.classes_to_svg(metric)
+        for name, content in files.items():
+            write_text(folder / name, content)
 
     def _retrieval_lines(self) -> list[str]:
+        titles = ["direction", "model", "queries", "candidates", *self.whole.metrics]
+        titles += ["median rank", "chance R@1", "bound - best member, R@1"]
         differences = self.differences()
-        lines: list[str] = []
+        lines = _head(titles)
         for a, b, found in self.whole:
-            name, one = differences.get((a, b), ("", None))
-            gain = f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f}), {name}" if one else ""
+            gain = _gain(differences.get((a, b)))
             lines.append(_retrieved(f"{a} -> {b}", "bound", found, gain))
             for space, table in self.alone.items():
                 if (a, b) in table.pairs:
                     lines.append(_retrieved("", space, table.pairs[a, b], ""))
+        return lines
+
+    def _classified_lines(self) -> list[str]:
+        metrics = list(next(iter(self.classified.values())).bound.figures)
+        titles = ["items", "model", "n", "classes", *metrics]
+        lines = _head([*titles, "chance top-1", "bound - best member, top-1"])
+        for modality, found in self.classified.items():
+            for name, one in found.models.items():
+                bound = one is found.bound
+                gain = _gain(found.difference("top-1")) if bound else ""
+                lines.append(_classified(modality if bound else "", name, one, gain))
         return lines
 
 
@@ -142,7 +171,7 @@ def evaluate(
     data: LabelledRows,
     *,
     name: str = "evaluation",
-    classified: Mapping[str, Classification] | None = None,
+    classified: Mapping[str, Classified] | None = None,
     seen: SeenItems = UNKNOWN,
     facts: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -157,7 +186,12 @@ def evaluate(
         seen: which of the items training has seen.
         facts: circumstances to print.
         settings: of `retrieval`: ks, resamples, seed.
+
+    Raises:
+        SetupError: nothing can be measured: no modality shares a label with another one, and
+            nothing is classified.
     """
+    refuse_unmeasurable(name, data.labels, classes=bool(classified))
     return Evaluation(
         name=name,
         whole=bound(binder, data, **settings),
@@ -168,18 +202,32 @@ def evaluate(
     )
 
 
+def _head(titles: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+
+
 def _retrieved(direction: str, model: str, found: Retrieval, gain: str) -> str:
-    figures: Sequence[Figure] = list(found.figures.values())
     cells = [direction, model, str(found.queries), str(found.candidates)]
-    cells += [_cell(one) for one in figures]
+    cells += map(_cell, found.figures.values())
     cells += [f"{found.median_rank.value:g}", f"{found.recall[1].chance:.4f}", gain]
     return f"| {' | '.join(cells)} |"
 
 
-def _classified(modality: str, found: Classification) -> str:
-    figures = [*found.top.values(), found.mean_average_precision]
-    cells = [modality, str(found.items), str(found.classes), *map(_cell, figures)]
+def _classified(modality: str, model: str, found: Classification, gain: str) -> str:
+    cells = [modality, model, str(found.items), str(found.classes)]
+    cells += [*map(_cell, found.figures.values()), f"{found.top[1].chance:.4f}", gain]
     return f"| {' | '.join(cells)} |"
+
+
+def _gain(difference: tuple[str, Figure] | None) -> str:
+    if difference is None:
+        return ""
+    name, one = difference
+    return f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f}), {name}"
+
+
+def _file_name(metric: str) -> str:
+    return metric.replace("@", "_at_").replace("-", "_").lower()
 
 
 def _ends(one: Figure) -> list[float]:

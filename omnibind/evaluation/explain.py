@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from omnibind.embedder import Embedder
 from omnibind.engine.items import short_name
+from omnibind.errors import ItemFailure
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "Explanations", "explain"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,28 +31,47 @@ class Explanation:
     degraded: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Explanations:
+    """What became of the items of a call.
+
+    Attributes:
+        good: in the order that they were given.
+        errors: the items without a row.
+    """
+
+    good: tuple[Explanation, ...]
+    errors: tuple[ItemFailure, ...]
+
+
 def explain(
-    model: Embedder, items: Iterable[object], modality: str | None = None
-) -> list[Explanation]:
+    model: Embedder,
+    items: Iterable[object],
+    modality: str | None = None,
+    *,
+    strict: bool = False,
+) -> Explanations:
     """Slot weights of some items.
 
     Args:
         model: loaded.
         items: as for `Embedder.embed`.
         modality: read every item as this.
+        strict: raise where an item cannot be embedded instead of listing it.
 
     Raises:
-        ItemError: an item that cannot be embedded.
+        ItemError: only when strict.
     """
     listed = list(items)
-    found = model.embed(listed, modality, strict=True)
-    return [
+    found = model.embed(listed, modality, strict=strict)
+    good = tuple(
         Explanation(
-            item=short_name(item),
+            item=short_name(listed[at]),
             modality=kind,
             weights=weights,
             usual=model.binder.priors.get(kind, {}),
             degraded=found.degraded,
         )
-        for item, kind, weights in zip(listed, found.modalities, found.weights, strict=True)
-    ]
+        for at, kind, weights in zip(found.indices, found.modalities, found.weights, strict=True)
+    )
+    return Explanations(good=good, errors=found.errors)

@@ -14,15 +14,17 @@ import torch
 
 from omnibind.embedder import Embedder
 from omnibind.errors import ItemFailure, MediaError, SetupError
-from omnibind.evaluation.classification import Classification, class_rows, classification
+from omnibind.evaluation.classification import class_rows, classification
+from omnibind.evaluation.classified import Classified
 from omnibind.evaluation.members import LabelledRows
 from omnibind.plugins import Registry
 from omnibind.specs import resolve
 
-__all__ = ["LabelledItem", "encoded", "labelled_items", "zero_shot"]
+__all__ = ["LabelledItem", "encoded", "labelled_items", "refuse_prompts", "zero_shot"]
 
 SEVERAL = "|"
 TEXT = "text"
+CLASS = "{}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,28 +107,54 @@ def encoded(
 
 def zero_shot(
     model: Embedder, data: LabelledRows, prompts: Sequence[str], **settings: Any
-) -> dict[str, Classification]:
-    """Classifies the items of every modality but text by their labels.
+) -> dict[str, Classified]:
+    """Classifies the items of every modality but text by their labels, by every member too.
 
     Args:
         model: embeds the prompts.
         data: the benchmark.
         prompts: patterns such as `a photo of a {}`; a class's row is the mean over them.
         settings: of `classification`.
+
+    Raises:
+        SetupError: a prompt without a place for the class.
     """
-    found: dict[str, Classification] = {}
+    refuse_prompts(prompts)
+    found: dict[str, Classified] = {}
     for modality, spaces in data.rows.items():
         if modality == TEXT:
             continue
         labels = cast("Sequence[tuple[str, ...]]", data.labels[modality])
         names = sorted({label for several in labels for label in several})
-        said = [(name, prompt.replace("{}", name)) for name in names for prompt in prompts]
-        texts = model.embed([text for _, text in said], TEXT, strict=True).rows
-        classes = class_rows(texts, [name for name, _ in said], names)
+        said = [(name, prompt.replace(CLASS, name)) for name in names for prompt in prompts]
+        texts = model.encode([text for _, text in said], TEXT, strict=True).rows[TEXT]
+        of_class = [name for name, _ in said]
         with torch.no_grad():
-            rows = model.binder(modality, spaces).rows
-        found[modality] = classification(rows, classes, names, labels, **settings)
+            joint = model.binder(modality, spaces).rows, model.binder(TEXT, texts).rows
+        both = {"": joint} | {s: (own, texts[s]) for s, own in spaces.items() if s in texts}
+        made = {
+            space: classification(
+                rows, class_rows(prompted, of_class, names), names, labels, **settings
+            )
+            for space, (rows, prompted) in both.items()
+        }
+        found[modality] = Classified(bound=made.pop(""), alone=made)
     return found
+
+
+def refuse_prompts(prompts: Iterable[str]) -> None:
+    """Refuses patterns that would say the same of every class.
+
+    Raises:
+        SetupError: one without `{}`.
+    """
+    for prompt in prompts:
+        if CLASS not in prompt:
+            raise SetupError(
+                f"classification by the prompt {prompt!r}",
+                found=f"no {CLASS} in it: every class would have the same text",
+                next_step=f"write {CLASS} where the class stands, as in 'a photo of {CLASS}'",
+            )
 
 
 def _csv(path: Path) -> Any:

@@ -62,8 +62,9 @@ def members(data: LabelledRows, **settings: Any) -> dict[str, AnyToAny]:
     found: dict[str, AnyToAny] = {}
     for space in spaces:
         own = {m: listed[space] for m, listed in data.rows.items() if space in listed}
-        if len(own) > 1:
-            found[space] = any_to_any(own, data.labels, **settings)
+        table = any_to_any(own, data.labels, **settings)
+        if table.pairs:
+            found[space] = table
     return found
 
 

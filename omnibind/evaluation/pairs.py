@@ -18,9 +18,20 @@ __all__ = ["AnyToAny", "any_to_any"]
 
 @dataclass(frozen=True, kw_only=True)
 class AnyToAny:
-    """Retrieval by directed pair (modality that asks, modality that is searched)."""
+    """Retrieval by directed pair (modality that asks, modality that is searched).
+
+    Attributes:
+        pairs: what was found.
+        left_out: pairs in which no query has a relevant candidate.
+    """
 
     pairs: Mapping[tuple[str, str], Retrieval]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the figures that are means over queries; none where there is no pair."""
+        return tuple(next(iter(self.pairs.values())).figures) if self.pairs else ()
 
     def __iter__(self) -> Iterator[tuple[str, str, Retrieval]]:
         return ((asked, searched, found) for (asked, searched), found in self.pairs.items())
@@ -43,7 +54,7 @@ def any_to_any(
     order: Iterable[str] | None = None,
     **settings: Any,
 ) -> AnyToAny:
-    """Asks every modality with every other.
+    """Asks every modality with every other; a pair in which nothing is relevant is left out.
 
     Args:
         rows: modality -> `[item, joint]`.
@@ -53,19 +64,14 @@ def any_to_any(
         settings: of `retrieval`: ks, resamples, seed.
 
     Raises:
-        ShapeError: a pair has rows of different widths, or nothing in common.
+        ShapeError: a pair has rows of different widths.
     """
     names = list(rows if order is None else order)
     asked = [*permutations(names, 2), *((name, name) for name in names if within)]
-    return AnyToAny(
-        pairs={
-            (a, b): retrieval(
-                rows[a],
-                rows[b],
-                relevance(labels[a], labels[b]),
-                excluded=torch.eye(len(rows[a]), dtype=torch.bool) if a == b else None,
-                **settings,
-            )
-            for a, b in asked
-        }
-    )
+    pairs: dict[tuple[str, str], Retrieval] = {}
+    for a, b in asked:
+        relevant = relevance(labels[a], labels[b])
+        excluded = torch.eye(len(rows[a]), dtype=torch.bool) if a == b else None
+        if (relevant if excluded is None else relevant & ~excluded).any():
+            pairs[a, b] = retrieval(rows[a], rows[b], relevant, excluded=excluded, **settings)
+    return AnyToAny(pairs=pairs, left_out=tuple(pair for pair in asked if pair not in pairs))

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Labels", "Rankings", "rank", "relevance"]
+__all__ = ["Labels", "Rankings", "rank", "relevance", "several"]
 
 Labels = Sequence[Hashable | Collection[Hashable]]
 DECIMALS = 6
@@ -144,10 +144,11 @@ def _average_precision(ties: _Ties) -> Float[Tensor, " query"]:
 
 
 def _incidence(labels: Labels, numbers: dict[Hashable, int]) -> list[set[int]]:
-    return [{numbers.setdefault(label, len(numbers)) for label in _several(one)} for one in labels]
+    return [{numbers.setdefault(label, len(numbers)) for label in several(one)} for one in labels]
 
 
-def _several(label: Hashable | Collection[Hashable]) -> Collection[Hashable]:
+def several(label: Hashable | Collection[Hashable]) -> Collection[Hashable]:
+    """The labels of an item that has one or several."""
     if isinstance(label, set | frozenset | tuple | list):
         return label
     return (label,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omnibind.errors import StoreError
+from omnibind.writing import is_full
 
 __all__ = ["CACHE_BYTES", "Dataset", "lance", "open_dataset", "saying_what_failed"]
 
@@ -17,8 +17,6 @@ Dataset = Any
 """A `lance.LanceDataset`; lance has no types that a checker could read."""
 CACHE_BYTES = 64 * 1024**2
 """What each of a dataset's two caches may hold (ours); Lance's own default is gigabytes."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL_SAYS = ("No space left", "Disk quota", "File too large", "os error 28", "os error 27")
 
 
 def lance() -> Any:
@@ -56,7 +54,7 @@ def saying_what_failed(asked: str) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        full = getattr(error, "errno", None) in FULL or any(s in str(error) for s in FULL_SAYS)
+        full = is_full(error)
         if full:
             next_step = "free some space and run the same command again: what is written stays"
         else:

@@ -33,6 +33,7 @@ from omnibind.training.route import loads, router_tuples
 from omnibind.training.routers import RouterObjective, RouterSettings
 from omnibind.training.transfer import transferred
 from omnibind.training.tuples import RowSource, Tuples
+from omnibind.writing import copy_file
 
 __all__ = ["SHARE", "Added", "Measure", "add", "grow", "grown_recipe"]
 
@@ -116,7 +117,7 @@ def add(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     if (seen or to / SEEN).is_file():
-        shutil.copyfile(seen or to / SEEN, part / SEEN)
+        copy_file(seen or to / SEEN, part / SEEN)
     write_checkpoint(after, part, spaces, as_in=to)
     exchange(part, place)
     shutil.rmtree(work)

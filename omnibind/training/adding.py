@@ -21,7 +21,8 @@ from omnibind.checkpoint import BoundCheckpoint, read_checkpoint
 from omnibind.embedder import Embedder
 from omnibind.engine import Engine
 from omnibind.errors import PoolError
-from omnibind.evaluation import Benchmark, Evaluation, Figure
+from omnibind.evaluation import AnyToAny, Evaluation, Figure, refuse_unmeasurable
+from omnibind.evaluation import bound as retrieved
 from omnibind.plugins import Registry
 from omnibind.seen import SEEN
 from omnibind.store import Store, StoreRows, only_writer
@@ -35,6 +36,7 @@ from omnibind.training.pair_stage import FOLDER as PAIRS
 from omnibind.training.pair_stage import pair
 from omnibind.training.plan import Plan, Settings, make_plan
 from omnibind.training.progress import Progress, Talk
+from omnibind.training.strict import refuse_failed
 from omnibind.training.tuples import MISSING, Tuples, read_tuples
 
 __all__ = ["Change", "SpaceAdded", "add_space"]
@@ -83,6 +85,7 @@ def add_space(
     links: Sequence[str] = (),
     benchmarks: Sequence[str] = (),
     settings: Settings | None = None,
+    strict: bool = False,
 ) -> SpaceAdded:
     """Encodes, pairs, trains and measures what a new space needs.
 
@@ -97,12 +100,14 @@ def add_space(
         links: `MODALITY-MODALITY=SPACE` each.
         benchmarks: measured before and after.
         settings: numbers, where the binding has recorded none.
+        strict: stop where an item has no row of the new space.
 
     Raises:
         UnknownNameError: no such space.
         CheckpointError: `to` holds no checkpoint.
         PoolError: no pools are known, or none that the space reads.
         TrainingError: the space is there already, or training had to stop.
+        ItemError: only when strict.
     """
     known.space(space)
     place, home = _places(to)
@@ -110,20 +115,24 @@ def add_space(
     before = read_checkpoint(place)
     plan = _plan(space, before, home, known, engine, pools, links, benchmarks, settings)
     with only_writer(home, "to bind into the folder"):
-        embed(plan, progress, talk)
+        encoded = embed(plan, progress, talk)
+        if strict:
+            refuse_failed(encoded, plan.out)
         rows = StoreRows(Store(plan.store_folder()), plan.spaces.values())
         tuples, seen = _tuples(plan, home, place, rows, progress, talk)
         tried = {
             data: encoded_benchmark(plan, _all_spaces(plan), data, seen, progress, talk)
             for data in plan.benchmarks
         }
+        for data, benchmark in tried.items():
+            refuse_unmeasurable(data, benchmark.rows.labels)
         changes: dict[str, Sequence[Change]] = {}
 
         def measure(after: BoundCheckpoint) -> Mapping[str, Any]:
             found: dict[str, Any] = {}
             for data, benchmark in tried.items():
-                old = _evaluated(benchmark, before, plan)
-                new = _evaluated(benchmark, after, plan)
+                old = retrieved(before.binder(), benchmark.only(before.recipe.slots).rows)
+                new = benchmark.evaluate(model_of(after, plan), plan.prompts)
                 changes[data] = _changes(old, new)
                 found[data] = new.summary()
             return {"evaluation": found or f"not measured since {space} was added"}
@@ -231,14 +240,10 @@ def _all_spaces(plan: Plan) -> Embedder:
     return Embedder(Binder(plan.recipe, {}), cards, plan.engine, plan.known)
 
 
-def _evaluated(benchmark: Benchmark, model: BoundCheckpoint, plan: Plan) -> Evaluation:
-    return benchmark.only(model.recipe.slots).evaluate(model_of(model, plan), plan.prompts)
-
-
-def _changes(before: Evaluation, after: Evaluation) -> list[Change]:
+def _changes(before: AnyToAny, after: Evaluation) -> list[Change]:
     found: list[Change] = []
     for a, b, new in after.whole:
-        old = before.whole.pairs.get((a, b))
+        old = before.pairs.get((a, b))
         found.append(
             Change(
                 asked=a,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from omnibind.training.plan import Plan
 from omnibind.training.pools import Pool
+from omnibind.writing import write_text
 
 __all__ = ["Asked", "read_asked", "write_asked"]
 
@@ -50,10 +51,7 @@ def write_asked(plan: Plan) -> None:
         min_pairs=numbers.min_pairs,
         near_duplicate=numbers.near_duplicate,
     )
-    plan.out.mkdir(parents=True, exist_ok=True)
-    part = plan.out / f".{NAME}.part"
-    part.write_text(json.dumps(asdict(asked), indent=1), encoding="utf-8")
-    part.replace(plan.out / NAME)
+    write_text(plan.out / NAME, json.dumps(asdict(asked), indent=1))
 
 
 def read_asked(out: Path) -> Asked | None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from omnibind.training.tuples import RowSource, Tuples
+from omnibind.writing import write_text
 
 __all__ = ["Trained", "done", "fingerprint", "mark_done", "of_rows", "of_tuples"]
 
@@ -77,10 +78,8 @@ def done(folder: Path, inputs: str, name: str = NAME) -> Mapping[str, Any] | Non
 
 def mark_done(folder: Path, inputs: str, facts: Mapping[str, Any], name: str = NAME) -> None:
     """Says that a stage is done; the last thing it does."""
-    part = folder / f"{name}.part"
     content = {"fingerprint": inputs, "facts": facts}
-    part.write_text(json.dumps(content, indent=1, default=dict), encoding="utf-8")
-    part.replace(folder / name)
+    write_text(folder / name, json.dumps(content, indent=1, default=dict))
 
 
 def _bytes(x: Tensor) -> bytes:

@@ -20,6 +20,7 @@ from omnibind.training.leakage import judging_space
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.pools import Pool
 from omnibind.training.progress import Progress, Talk
+from omnibind.writing import whole
 
 __all__ = ["embed", "embedded", "read_items"]
 
@@ -127,10 +128,8 @@ def _embed(
         progress=progress,
         batch_items=plan.settings.batch_items,
     )
-    path = items_file(plan.out, what)
-    part = path.with_name(f".{path.name}.part")
-    save_file(positions, part)
-    part.replace(path)
+    with whole(items_file(plan.out, what)) as part:
+        save_file(positions, part)
     for modality, summary in summaries.items():
         talk(_said(modality, what, summary))
         if summary.failed:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+
+from omnibind.writing import saying_no_room
 
 __all__ = ["ErrorLog"]
 
@@ -31,7 +34,8 @@ class ErrorLog:
     def __exit__(self, *_: object) -> None:
         """Closes it."""
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # what has not been written by now has been refused
+                self._file.close()
         if not self.counts:
             self.path.unlink(missing_ok=True)
 
@@ -41,5 +45,6 @@ class ErrorLog:
         line: dict[str, Any] = {"modality": modality, "source": source}
         line |= {"stage": stage, "reason": reason}
         if self._file:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+            with saying_no_room(self.path):
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()

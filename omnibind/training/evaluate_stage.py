@@ -14,16 +14,32 @@ from typing import Any
 
 from omnibind.checkpoint import BoundCheckpoint
 from omnibind.embedder import Embedder
-from omnibind.evaluation import Benchmark, Evaluation, content_ids, labelled_items, read_benchmark
+from omnibind.errors import OmnibindError
+from omnibind.evaluation import (
+    Benchmark,
+    Evaluation,
+    content_ids,
+    labelled_items,
+    read_benchmark,
+    said_of,
+)
 from omnibind.evaluation.labelled import LabelledItem
 from omnibind.seen import SEEN, read_seen
 from omnibind.training.done import done, fingerprint, mark_done
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 
-__all__ = ["NOT_MEASURED", "encoded_benchmark", "measure", "measured", "model_of"]
+__all__ = [
+    "NOT_MEASURED",
+    "encoded_benchmark",
+    "measure",
+    "measured",
+    "model_of",
+    "unmeasured",
+]
 
 FOLDER = "evaluate"
+NOT = "not_measured"
 NOT_MEASURED = "not measured: no benchmark was given (`--evaluate DATA`)"
 
 
@@ -39,27 +55,39 @@ def measure(
         progress: see `omnibind.training.progress`.
         talk: told of items that failed and of those that training has seen.
 
-    Raises:
-        SetupError: there is no such benchmark.
-        MediaError: no item of it can be encoded.
+    A benchmark that cannot be measured is named and recorded as such: what was learned is not lost
+    by it. It is tried again by the next run.
     """
     if not plan.benchmarks:
         talk("how good it is, is not measured: name a benchmark with --evaluate")
         return Ran(skipped=True, asked=False, facts={"said": NOT_MEASURED})
     facts = measured(plan, made_of)
-    if facts is not None:
+    if facts is not None and not unmeasured(facts):
         return Ran(skipped=True, facts=facts)
     inputs, folder, model = _inputs(plan, made_of), plan.out / FOLDER, model_of(bound, plan)
     found: dict[str, Any] = {}
     for name, data in _named(plan.benchmarks).items():
-        benchmark = encoded_benchmark(plan, model, data, _seen(plan), progress, talk)
-        evaluation = benchmark.evaluate(model, plan.prompts)
+        try:
+            benchmark = encoded_benchmark(plan, model, data, _seen(plan), progress, talk)
+            evaluation = benchmark.evaluate(model, plan.prompts)
+        except OmnibindError as error:
+            talk(f"warning: {data} is not measured: {error}")
+            found[data] = {NOT: str(error)}
+            continue
         evaluation.write(folder / name)
         found[data] = {**evaluation.summary(), "failed": len(benchmark.failures)}
         talk(f"{data}: {_said(evaluation)}; all of it in {folder / name}")
-    facts = {"said": f"{len(found)} benchmarks measured in {folder}", "benchmarks": found}
-    mark_done(folder, inputs, facts)
-    return Ran(skipped=False, facts=facts)
+    made: dict[str, Any] = {"benchmarks": found}
+    missing = len(unmeasured(made))
+    said = f"{len(found) - missing} benchmarks measured in {folder}"
+    made["said"] = f"{said}, {missing} could not be" if missing else said
+    mark_done(folder, inputs, made)
+    return Ran(skipped=False, facts=made)
+
+
+def unmeasured(facts: Mapping[str, Any]) -> list[str]:
+    """Benchmarks that could not be measured, of what the stage has recorded."""
+    return [data for data, one in facts.get("benchmarks", {}).items() if NOT in one]
 
 
 def measured(plan: Plan, made_of: str) -> Mapping[str, Any] | None:
@@ -88,6 +116,8 @@ def encoded_benchmark(
         )
     for failure in found.failures:
         talk(f"failed: {failure.item}: {failure.stage}: {failure.reason}")
+    if found.left_out:
+        talk(f"{data}: {said_of(found.left_out)}")
     if found.seen.count:
         talk(f"warning: {data}: {found.seen.said()}; leave its items out with --exclude")
     return found
@@ -123,4 +153,7 @@ def _named(benchmarks: Sequence[str]) -> dict[str, str]:
 
 def _said(evaluation: Evaluation) -> str:
     figures = [found.mean_average_precision.value for _, _, found in evaluation.whole]
+    if not figures:
+        tops = {m: found.bound.top[1].value for m, found in evaluation.classified.items()}
+        return ", ".join(f"{m} top-1 {value:.3f}" for m, value in tops.items())
     return f"mean mAP of {len(figures)} directions {sum(figures) / len(figures):.3f}"

@@ -40,9 +40,11 @@ from omnibind.training.ranks import ALONE, Ranks
 from omnibind.training.tuples import RowSource, Tuples
 from omnibind.weights.build import seeded
 
-__all__ = ["HeadObjective", "HeadSettings", "modalities_of", "new_heads"]
+__all__ = ["HeadObjective", "HeadSettings", "modalities_of", "new_heads", "share"]
 
 SHARPEST = 100.0
+FEWEST = 2
+"""Tuples a step: one alone has no negatives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +190,7 @@ class HeadObjective(nn.Module):
 
     def _draw(self, group: HeadEnsemble, at: int, step: int) -> Int64[Tensor, "head tuple"]:
         """The tuples of each head: enough for the space with the fewest modalities."""
-        most = max(self._share(self.modalities[space]) for space in group.spaces)
+        most = max(share(self.settings.batch, self.modalities[space]) for space in group.spaces)
         among, seed = self._among[at], self.settings.descent.seed
         return torch.stack(
             [
@@ -197,21 +199,10 @@ class HeadObjective(nn.Module):
             ]
         )
 
-    def _share(self, modalities: tuple[str, ...]) -> int:
-        """Tuples a head and step: the batch is divided among a space's modalities."""
-        share, left = divmod(self.settings.batch, len(modalities))
-        if left:
-            raise TrainingError(
-                f"batches of {self.settings.batch} rows shared out among {', '.join(modalities)}",
-                found=f"{left} rows left over",
-                next_step="choose a multiple of 12 as `batch`",
-            )
-        return share
-
     def _part(self, chosen: Tensor, modalities: tuple[str, ...]) -> Int64[Tensor, "head tuple"]:
         """This rank's tuples for spaces that have these modalities."""
-        share = self._share(modalities)
-        return chosen[:, :share][:, self.ranks.part(share)]
+        tuples = share(self.settings.batch, modalities)
+        return chosen[:, :tuples][:, self.ranks.part(tuples)]
 
     def _rows_of(
         self, group: HeadEnsemble, chosen: Int64[Tensor, "head tuple"]
@@ -279,6 +270,22 @@ class HeadObjective(nn.Module):
             return None
         items = [self.tuples.items[m][chosen].to(self.ranks.device) for m in modalities]
         return repeats(*items, ranks=self.ranks)
+
+
+def share(batch: int, modalities: Sequence[str]) -> int:
+    """Tuples a head and step: the batch is divided among the modalities of a space.
+
+    Raises:
+        TrainingError: rows are left over, or a tuple would have no other to be told from.
+    """
+    tuples, left = divmod(batch, len(modalities))
+    if left or tuples < FEWEST:
+        raise TrainingError(
+            f"batches of {batch} rows shared out among {', '.join(modalities)}",
+            found=f"{left} rows left over" if left else f"{tuples} tuple a step: nothing to tell",
+            next_step=f"choose a multiple of {math.lcm(12, len(modalities))} as `batch`",
+        )
+    return tuples
 
 
 def modalities_of(rows: RowSource, space: str, tuples: Tuples) -> tuple[str, ...]:

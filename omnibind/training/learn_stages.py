@@ -34,6 +34,7 @@ from omnibind.training.pair_stage import paired
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.tuples import Tuples, read_tuples
+from omnibind.writing import copy_file
 
 __all__ = ["CHECKPOINT", "checkpoint", "evaluate", "project", "route", "steps", "trimmed"]
 
@@ -95,7 +96,7 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     part = plan.out / f"{CHECKPOINT}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    shutil.copyfile(plan.out / PAIRS / SEEN, part / SEEN)
+    copy_file(plan.out / PAIRS / SEEN, part / SEEN)
     write_checkpoint(bound, part, plan.spaces)
     exchange(part, folder)
     recorded = {"said": str(folder), "folder": str(folder)}

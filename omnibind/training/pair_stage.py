@@ -24,6 +24,7 @@ from omnibind.training.pairs import Pairing, make_tuples
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.tuples import write_tuples
+from omnibind.writing import write_text
 
 __all__ = ["FOLDER", "pair", "paired"]
 
@@ -185,10 +186,7 @@ def _forget_other_links(pairing: Pairing) -> None:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False))
 
 
 def _hex(digests: Any) -> tuple[str, ...]:

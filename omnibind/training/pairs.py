@@ -20,6 +20,7 @@ from omnibind.training.neighbours import EXACT_BELOW, Advance, Nearest, Side, ne
 from omnibind.training.noise import link_noise
 from omnibind.training.progress import Progress, no_progress
 from omnibind.training.tuples import RowSource, Tuples
+from omnibind.writing import whole
 
 __all__ = ["AGREEMENT_QUERIES", "Pairing", "make_tuples"]
 
@@ -165,7 +166,5 @@ def _read(path: Path) -> Nearest | None:
 
 
 def _write(path: Path, found: Nearest) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    save_file({name: value.contiguous() for name, value in vars(found).items()}, part)
-    part.replace(path)
+    with whole(path) as part:
+        save_file({name: value.contiguous() for name, value in vars(found).items()}, part)

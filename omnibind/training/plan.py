@@ -17,8 +17,10 @@ from omnibind.training.embed import BATCH_ITEMS, survey_all
 from omnibind.training.heads import HeadSettings
 from omnibind.training.leakage import NEAR_DUPLICATE
 from omnibind.training.links import Links, parse_link, plan_links
+from omnibind.training.measurable import refuse_benchmarks
 from omnibind.training.neighbours import EXACT_BELOW
 from omnibind.training.noise import MIN_PAIRS
+from omnibind.training.numbers import refuse_numbers
 from omnibind.training.pools import Pool, Survey, parse_pool, survey
 from omnibind.training.routers import RouterSettings
 
@@ -101,7 +103,13 @@ class Plan:
 
     @cached_property
     def excluded_surveys(self) -> dict[str, Survey]:
-        """The same for benchmarks, those that list nothing included."""
+        """The same for benchmarks; a modality that they have no items of is not excluded by them.
+
+        Raises:
+            PoolError: a place without an item of any pool's modality.
+        """
+        for where in dict.fromkeys(pool.where for pools in self.exclude.values() for pool in pools):
+            _refuse_empty(where, self.exclude)
         return {modality: survey(several) for modality, several in self.exclude.items()}
 
     def store_folder(self, what: str = "store") -> Path:
@@ -165,8 +173,10 @@ def make_plan(
 
     Raises:
         PoolError: no pools, a malformed one, a modality that nothing reads or nothing links.
-        RecipeError: the backbone is not there.
+        RecipeError: the backbone is not there, or a benchmark has a modality that is not bound.
         UnknownNameError: no such modality or space.
+        SetupError: a benchmark that is not there, or of which nothing can be measured.
+        TrainingError: numbers that nothing can be learned by.
     """
     by_modality = _by_modality(parse_pool(text, known.modalities) for text in pools)
     asked = dict(parse_link(text, by_modality) for text in links)
@@ -178,6 +188,10 @@ def make_plan(
                 found=f"spaces {', '.join(spaces)}, none of which reads {modality}",
                 next_step="leave it out, or install a space that reads it and name it with --link",
             )
+    settings = settings or Settings()
+    numbers = (settings.heads, settings.routers, settings.near_duplicate)
+    refuse_numbers(*numbers, recipe, spaces, by_modality)
+    refuse_benchmarks(benchmarks, prompts, recipe, spaces, known)
     modalities = [known.modalities[name] for name in by_modality]
     return Plan(
         recipe=recipe,
@@ -188,7 +202,7 @@ def make_plan(
         out=out,
         engine=engine,
         known=known,
-        settings=settings or Settings(),
+        settings=settings,
         benchmarks=tuple(benchmarks),
         prompts=tuple(prompts),
         stores=stores,
@@ -213,6 +227,16 @@ def _benchmark(text: str, modalities: Sequence[Modality], known: Registry) -> li
             )
         return [parse_pool(text, known.modalities)]
     return [Pool(modality=modality, where=text, mixed=True) for modality in modalities]
+
+
+def _refuse_empty(where: str, exclude: Mapping[str, tuple[Pool, ...]]) -> None:
+    here = [pool for pools in exclude.values() for pool in pools if pool.where == where]
+    if not any(True for pool in here for _ in pool.items()):
+        raise PoolError(
+            f"benchmark items to exclude: {where}",
+            found=f"no {' or '.join(pool.modality.name for pool in here)} items there",
+            next_step="correct --exclude: a folder, or a table with a column path or text",
+        )
 
 
 def _spaces(

@@ -20,6 +20,7 @@ from omnibind.training.learn_stages import checkpoint, evaluate, project, route
 from omnibind.training.pair_stage import pair
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
+from omnibind.training.strict import refuse_failed
 
 __all__ = ["STAGES", "Stage", "run_stages"]
 
@@ -38,7 +39,7 @@ STAGES: Mapping[str, Stage] = {
 
 
 def run_stages(
-    plan: Plan, progress: Progress, talk: Talk, only: Sequence[str] = ()
+    plan: Plan, progress: Progress, talk: Talk, only: Sequence[str] = (), *, strict: bool = False
 ) -> dict[str, Ran]:
     """Runs stages in the table's order.
 
@@ -47,11 +48,13 @@ def run_stages(
         progress: see `omnibind.training.progress`.
         talk: called with sentences for people.
         only: names of stages; all where nothing is said.
+        strict: stop after the stage `embed` where an item failed.
 
     Raises:
         UnknownNameError: no such stage.
         StoreError: another process binds into the same folder.
         PoolError, TrainingError: what a stage cannot work with.
+        ItemError: only when strict; the rows that were made are kept.
     """
     for name in only:
         if name not in STAGES:
@@ -59,8 +62,11 @@ def run_stages(
     plan = replace(plan)  # pools are looked at anew, and once a run
     with only_writer(plan.out, "to bind into the folder"):
         write_asked(plan)
-        return {
-            name: stage(plan, progress, talk)
-            for name, stage in STAGES.items()
-            if not only or name in only
-        }
+        ran: dict[str, Ran] = {}
+        for name, stage in STAGES.items():
+            if only and name not in only:
+                continue
+            ran[name] = stage(plan, progress, talk)
+            if strict and name == "embed":
+                refuse_failed(ran[name], plan.out)
+        return ran

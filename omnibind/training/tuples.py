@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from omnibind.errors import TrainingError
+from omnibind.writing import whole
 
 __all__ = ["MISSING", "RowSource", "RowsInMemory", "Tuples", "read_tuples", "write_tuples"]
 
@@ -146,9 +147,8 @@ def write_tuples(tuples: Tuples, path: Path) -> None:
         columns[name] = pa.array(tuples.items[name].numpy())
         columns[f"{name}_similarity"] = pa.array(tuples.similarity[name].float().numpy())
         columns[f"{name}_margin"] = pa.array(tuples.margin[name].float().numpy())
-    part = path.with_name(f"{path.name}.part")
-    pq.write_table(pa.table(columns), part)
-    part.replace(path)
+    with whole(path) as part:
+        pq.write_table(pa.table(columns), part)
 
 
 def read_tuples(path: Path) -> Tuples:

@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from omnibind.store import Store
 from omnibind.training.tuples import read_tuples
@@ -117,6 +119,70 @@ def test_a_space_is_added_and_what_it_changed_is_printed(omnibind, pools, benchm
     assert (twice.code, "it is there already" in twice.err) == (2, True)
 
 
+@pytest.mark.parametrize("command_of", ["bind", "add"])
+def test_a_benchmark_that_says_nothing_is_refused_first(
+    omnibind, pools, benchmark, tmp_path, command_of
+):
+    out = tmp_path / "out"
+    words = command(pools, out)
+    if command_of == "add":
+        assert omnibind(*words).code == 0
+        words = ("bind", "add", "toy-late", "--to", out, "--size", "tiny")
+    benchmark.write_text("path,text,label\npictures/0.png,,a\npictures/1.png,,b\n")
+    ran = omnibind(*words, "--evaluate", benchmark)
+    assert (ran.code, "found:  image items alone" in ran.err) == (2, True), ran.err
+    assert (out / "store").exists() == (command_of == "add")
+    assert not (out / "added").exists()
+
+
+def test_a_benchmark_that_cannot_be_measured_loses_no_finished_bind(
+    omnibind, pools, benchmark, tmp_path
+):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    benchmark.write_text("path,text,label\nbad.png,,a\n,1 cats,a\n")
+    words = (*command(pools, tmp_path / "out"), "--evaluate", benchmark)
+    ran = omnibind(*words)
+    assert (ran.code, "benchmark.csv is not measured" in ran.err) == (1, True), ran.err
+    content = json.loads((tmp_path / "out" / "checkpoint" / "recipe.json").read_text())
+    assert "text items alone" in content["facts"]["evaluation"][str(benchmark)]["not_measured"]
+    (tmp_path / "bad.png").write_bytes((tmp_path / "pictures" / "0.png").read_bytes())
+    assert omnibind(*words).code == 0
+
+
+def test_benchmarks_with_directions_in_common_are_measured_by_bind_and_add(
+    omnibind, pools, benchmark, tmp_path
+):
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 8000)
+    benchmark.write_text(benchmark.read_text() + "\na.wav,,hum\n,a hum,hum\n")
+    out = tmp_path / "out"
+    ran = omnibind(*command(pools, out), "--evaluate", benchmark)
+    assert (ran.code, "left out, since no items" in ran.err) == (0, True), ran.err
+    ran = omnibind(
+        "bind", "add", "toy-late", "--to", out, "--size", "tiny", "--evaluate", benchmark
+    )
+    assert ran.code == 0, ran.err
+    assert re.search(r"text -> audio", ran.out)
+    assert not re.search(r"image -> audio", ran.out)
+
+
+def test_strict_stops_after_embed_where_an_item_failed_and_keeps_the_rows(
+    omnibind, pools, tmp_path
+):
+    out = tmp_path / "out"
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"no picture")
+    for _ in range(2):  # the second finds the stage done
+        ran = omnibind("--strict", *command(pools, out))
+        assert (ran.code, "a row for every item" in ran.err) == (1, True), ran.err
+        assert "bad.png, decode: " in ran.err
+        assert not (out / "pairs").exists()
+    assert Store(out / "store").count("image") == PICTURES
+    assert omnibind(*command(pools, out)).code == 0
+    added = omnibind("--strict", "bind", "add", "toy-late", "--to", out, "--size", "tiny")
+    assert (added.code, "bad.png" in added.err) == (1, True), added.err
+    (tmp_path / "pictures" / "bad.png").unlink()
+    assert omnibind("--strict", *command(pools, out)).code == 0
+
+
 def test_a_checkpoint_that_came_alone_needs_pools(omnibind, pools, tmp_path):
     omnibind(*command(pools, tmp_path / "out"))
     alone = tmp_path / "alone"
@@ -196,9 +262,20 @@ def test_damage_ends_verify_with_1(omnibind, pools, tmp_path):
         (("--link", "audio-text=toy"), "MODALITY-MODALITY=SPACE"),
         (("--stage", "embedd"), "Did you mean 'embed'"),
         (("--min-pairs", "1000"), "image-text: "),
+        (("--batch", "2"), "batches of 2 rows shared out among image, text"),
+        (("--batch", "101"), "1 rows left over"),
+        (("--rate", "-1"), "a learning rate of -1"),
+        (("--rate", "0"), "a learning rate of 0"),
+        (("--rate", "nan"), "a learning rate of nan"),
+        (("--router-temperature", "0"), "a contrast at temperature 0"),
+        (("--router-temperature", "-1"), "a contrast at temperature -1"),
+        (("--near-duplicate", "nan"), "near-duplicates from the cosine nan"),
+        (("--seed", "99999999999999999999"), "draws by the seed 99999999999999999999"),
+        (("--prompt", "a photo"), "no {} in it"),
     ],
 )
 def test_what_cannot_be_bound_ends_with_2(omnibind, pools, tmp_path, words, said):
     ran = omnibind(*command(pools, tmp_path / "out"), *words)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+    assert (tmp_path / "out" / "store").exists() == ("--min-pairs" in words)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 TINY = ("--recipe", "toys", "--size", "tiny")
@@ -24,8 +26,57 @@ def test_evaluate_prints_a_table_and_writes_the_report(omnibind, items, tmp_path
     ran = omnibind("evaluate", items, *TINY, "--prompt", "{}", "--out", out, "--resamples", "20")
     assert ran.code == 0
     assert "| text -> image | bound | 2 | 2 |" in ran.out
-    assert "| image | 2 | 2 |" in ran.out
+    assert "| image | bound | 2 | 2 |" in ran.out
     assert {"evaluation.json", "evaluation.md", "map.svg"} <= {p.name for p in out.iterdir()}
+
+
+def test_a_direction_without_a_common_label_is_left_out_and_named(omnibind, items, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 8000)
+    items.write_text("\n".join([*LINES, "a.wav,,hum", ",a hum,hum"]))
+    ran = omnibind("evaluate", items, *TINY, "--json", "--resamples", "20")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert len(found["bound"]) == 4
+    left = [{"from": "image", "to": "audio"}, {"from": "audio", "to": "image"}]
+    assert sorted(found["left_out"], key=str) == sorted(left, key=str)
+    shown = omnibind("evaluate", items, *TINY, "--resamples", "20")
+    assert "* left out, since no items of the two share a label: " in shown.out
+    lost = omnibind("ablate", items, *TINY)
+    assert (lost.code, "audio -> image" in lost.err, "text -> audio" in lost.out) == (0, True, True)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ablate"])
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [(LINES[:3], "found:  image items alone"), ((*LINES[:3], ",x,y"), "no label that two of")],
+)
+def test_a_table_without_any_direction_is_refused(omnibind, items, command, lines, said):
+    items.write_text("\n".join(lines))
+    ran = omnibind(command, items, *TINY)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_items_of_one_modality_can_be_classified(omnibind, items, tmp_path):
+    items.write_text("\n".join(LINES[:3]))
+    words = ("--prompt", "{}", "--resamples", "20", "--out", tmp_path / "report")
+    ran = omnibind("evaluate", items, *TINY, *words)
+    assert ran.code == 0, ran.err
+    assert "| image | bound | 2 | 2 |" in ran.out
+    assert not (tmp_path / "report" / "map.svg").exists()
+
+
+def test_every_member_classifies_beside_the_bound_model(omnibind, items, tmp_path):
+    words = ("--prompt", "{}", "--resamples", "20", "--out", tmp_path / "report")
+    ran = omnibind("evaluate", items, *TINY, *words, "--json")
+    found = json.loads(ran.out)["classification"]["image"]
+    assert set(found["members"]) == {"toy", "toy-nc"}
+    assert {"value", "low", "high"} <= found["members"]["toy"]["top-1"].keys()
+    assert found["bound_minus_best_member"]["mAP"]["member"] in found["members"]
+    table = (tmp_path / "report" / "evaluation.md").read_text()
+    assert "|  | toy-nc | 2 | 2 |" in table.partition("| items |")[2]
+    picture = (tmp_path / "report" / "classification_top_1.svg").read_text()
+    assert "toy-nc" in picture
 
 
 def test_evaluate_goes_on_without_a_bad_item_and_says_so(omnibind, items, tmp_path):
@@ -44,10 +95,34 @@ def test_ablate_shows_a_line_for_each_slot_and_direction(omnibind, items):
     assert "loss of mAP" in omnibind("ablate", items, *TINY).out
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ablate", "--metric", "R@7"), "'R@7' is not one of"),
+        (("evaluate", "--prompt", "a photo"), "no {} in it: every class would have the same text"),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused(omnibind, items, words, said):
+    ran = omnibind(words[0], items, *TINY, *words[1:])
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
 def test_explain_shows_weights_that_add_up_to_one(omnibind):
     (one,) = json.loads(omnibind("explain", "a cat", *TINY, "--json").out)
     assert sum(one["weights"].values()) == pytest.approx(1)
     assert "weight" in omnibind("explain", "a cat", *TINY).out
+
+
+def test_explain_shows_the_good_items_and_lists_the_bad_one(omnibind, items, tmp_path):
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    given = ("a cat", tmp_path / "b.png", tmp_path / "a.png")
+    ran = omnibind("explain", *given, *TINY, "--json")
+    assert ran.code == 1
+    assert [one["modality"] for one in json.loads(ran.out)] == ["text", "image"]
+    assert [one["item"] for one in json.loads(ran.out)][1].endswith("a.png")
+    assert "b.png\n  decode: " in ran.err
+    assert omnibind("--strict", "explain", *given, *TINY).out == ""
 
 
 def test_a_table_that_is_not_there_is_refused(omnibind):

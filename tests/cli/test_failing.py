@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors import SafetensorError
 
 from omnibind.cli.failing import exit_code
 from omnibind.errors import MediaError, SetupError
@@ -45,6 +46,7 @@ def test_an_unknown_error_points_at_the_doctor(capsys):
     [
         OSError(errno.ENOSPC, "No space left on device", "x.parquet"),
         OSError("No space left on device"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
     ],
 )
 def test_a_full_disk_is_said_and_what_to_do(capsys, error):

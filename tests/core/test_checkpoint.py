@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_a_checkpoint_gives_the_same_rows_after_reading(folder: Path) -> None:
 
 def test_the_model_card_names_licences(folder: Path) -> None:
     assert "| a | MIT | yes | none |" in (folder / "README.md").read_text()
+
+
+def test_the_backbone_is_among_the_spaces_and_their_licences(folder: Path) -> None:
+    found = read_checkpoint(folder)
+    back = replace(CARD, name="back", licence="CC-BY-NC-4.0", commercial_use=False)
+    write_checkpoint(found, folder, {"a": CARD, "back": back})
+    content = json.loads((folder / "recipe.json").read_text())
+    assert content["spaces"]["back"]["licence"] == "CC-BY-NC-4.0"
+    assert "| back (backbone) | CC-BY-NC-4.0 | no | none |" in (folder / "README.md").read_text()
+
+
+def test_a_space_without_a_card_is_named_in_the_model_card(folder: Path) -> None:
+    assert "| b | unknown" in (folder / "README.md").read_text()
 
 
 def test_a_binder_of_some_spaces_is_degraded_by_the_others(folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from omnibind.binder import Binder
-from omnibind.errors import ShapeError
+from omnibind.errors import SetupError, ShapeError
 from omnibind.evaluation import LabelledRows, ablate, bound, evaluate, members, retrieval
 from omnibind.projectors import Identity
 from omnibind.specs import Recipe, Slot
@@ -103,6 +103,22 @@ def test_a_slot_left_out_hands_its_weight_to_the_others(binder, data):
     assert rows.slots == ("poor", "deaf")
     assert torch.allclose(rows.weights, torch.tensor(0.5))
     assert rows.degraded == ()
+
+
+def test_pairs_with_nothing_in_common_are_left_out(data):
+    labels = {"text": range(ITEMS), "image": range(ITEMS), "audio": ["hum"] * ITEMS}
+    rows = {**data.rows, "audio": {"good": data.rows["text"]["good"]}}
+    alone = members(LabelledRows(rows=rows, labels=labels), resamples=10)["good"]
+    assert set(alone.pairs) == {("text", "image"), ("image", "text")}
+    assert len(alone.left_out) == 4
+
+
+def test_a_benchmark_without_any_direction_is_refused_by_name(binder, data):
+    apart = LabelledRows(rows=data.rows, labels={"text": ["a"] * ITEMS, "image": ["b"] * ITEMS})
+    with pytest.raises(SetupError, match=r"by toys[^`]*no label that two of these share"):
+        evaluate(binder, apart, name="toys", resamples=10)
+    with pytest.raises(SetupError, match="no label that two"):
+        ablate(binder, apart, resamples=10)
 
 
 def test_the_report_is_written_as_json_markdown_and_pictures(found, tmp_path):

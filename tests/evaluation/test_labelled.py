@@ -87,11 +87,12 @@ def test_nothing_but_bad_items_is_an_error(tmp_path, model):
 def test_an_item_of_the_class_text_itself_is_classified(folder, model):
     rows, _ = encoded(model, labelled_items(folder / "items.csv", model.known))
     found = zero_shot(model, rows, ["a {} thing", "{}"], resamples=10)["image"]
-    assert (found.items, found.classes) == (2, 3)
+    assert (found.bound.items, found.bound.classes) == (2, 3)
+    assert found.alone["toy"] == found.bound
 
 
 def test_the_weights_of_an_item_are_explained(model):
-    (one,) = explain(model, ["a cat"])
+    (one,) = explain(model, ["a cat"]).good
     assert (one.item, one.modality, one.weights) == ("a cat", "text", {"toy": 1.0})
 
 

@@ -125,6 +125,28 @@ def test_a_benchmark_of_several_modalities_gives_each_its_own(tmp_path):
     assert items("points", manifest, mixed=True) == []
 
 
+BENCHMARK = "path,text,label\ncat.png,,cat\n,a sleeping cat,cat\n,,\nnote.txt,,note\n"
+
+
+def test_rows_of_other_modalities_are_no_failures_of_a_mixed_table(tmp_path):
+    (tmp_path / "m.csv").write_text(BENCHMARK)
+    for name in ("cat.png", "note.txt"):
+        (tmp_path / name).touch()
+    found = {
+        m: list(pool(m, tmp_path / "m.csv", mixed=True).items()) for m in ("image", "text", "audio")
+    }
+    assert [Path(i.source).name for i in found["image"]] == ["cat.png"]
+    assert [Path(i.source).name for i in found["text"]] == ["a sleeping cat", "note.txt"]
+    assert found["audio"] == []
+
+
+def test_a_mixed_table_may_say_the_modality_of_a_row(tmp_path):
+    (tmp_path / "scan.png").touch()
+    (tmp_path / "m.csv").write_text("path,modality\nscan.png,thermal\n")
+    listed = {m: items(m, tmp_path / "m.csv", mixed=True) for m in ("image", "thermal")}
+    assert {m: len(several) for m, several in listed.items()} == {"image": 0, "thermal": 1}
+
+
 @pytest.mark.parametrize(
     ("modality", "name", "content", "said"),
     [

@@ -186,6 +186,33 @@ def test_a_benchmarks_items_and_their_near_duplicates_are_left_out(planned, tmp_
     assert any("3 items excluded by content" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("pictures/000.png,,a\n,a picture of 4 cats,a\n", {"image": 1, "text": 1}),
+        (",a picture of 4 cats,a\nsound.wav,,a\n", {"text": 1}),
+    ],
+    ids=["both", "a modality is missing"],
+)
+def test_a_benchmarks_own_table_is_excluded(planned, tmp_path, lines, expected):
+    (tmp_path / "benchmark.csv").write_text("path,text,label\n" + lines)
+    ran = run(planned(exclude=[str(tmp_path / "benchmark.csv")]))
+    excluded = ran["embed"].facts["exclude"]
+    assert {m: (one["listed"], one["failed"]) for m, one in excluded.items()} == {
+        m: (count, 0) for m, count in expected.items()
+    }
+    found = json.loads((tmp_path / "out" / "pairs" / "exclusions.json").read_text())
+    assert {m: len(one["by_content"]) for m, one in found.items()} == expected
+
+
+def test_each_place_that_excludes_nothing_is_said(planned, tmp_path):
+    (tmp_path / "good.txt").write_text("a picture of 4 cats")
+    (tmp_path / "typo.csv").write_text("file,label\na.png,a\n")
+    places = [str(tmp_path / name) for name in ("good.txt", "typo.csv")]
+    with pytest.raises(PoolError, match=r"typo.csv[^`]*no image or text items there"):
+        run(planned(exclude=places), "embed")
+
+
 def test_a_low_cosine_leaves_near_duplicates_out_too(planned, tmp_path):
     benchmark = tmp_path / "captions.txt"
     benchmark.write_text("a picture of seven cats\n")

@@ -29,33 +29,44 @@ def manifest_items(
     Args:
         file: CSV, TSV or Parquet.
         modality: what its items are.
-        mixed: it names items of other modalities too: those are passed over.
+        mixed: it names items of other modalities too, as a benchmark does: each row is read by the
+            modality that it says, or else by its words and the ending of its path.
 
     Raises:
         PoolError: it cannot be read, or has neither column.
     """
     chosen = ""
     for number, row in enumerate(_rows(file), start=1):
-        chosen = chosen or _column(file, modality, row, mixed=mixed)
-        if not chosen:
-            return
+        if mixed:
+            chosen = _own_column(row, modality)
+            if not chosen:
+                continue
+        chosen = chosen or _column(file, modality, row)
         value = row.get(chosen)
         facts = as_json({k: v for k, v in row.items() if k not in (chosen, None)})
         if not isinstance(value, str) or not value.strip():
             yield Unlisted(source=f"{file}, row {number}", reason=f"no {chosen} in it")
         elif chosen == "text":
             yield listed_text(value.strip(), facts)
-        elif not mixed or Path(value).suffix.lower() in modality.extensions:
+        else:
             yield listed_file(file.absolute().parent / Path(value).expanduser(), facts)
 
 
-def _column(file: Path, modality: Modality, row: Row, *, mixed: bool) -> str:
+def _own_column(row: Row, modality: Modality) -> str:
+    """The column of a mixed row with an item of this modality; empty where it has none."""
+    path, text, said = (str(row.get(name) or "").strip() for name in ("path", "text", "modality"))
+    if path and (
+        said == modality.name if said else Path(path).suffix.lower() in modality.extensions
+    ):
+        return "path"
+    return "text" if text and modality.name == "text" else ""
+
+
+def _column(file: Path, modality: Modality, row: Row) -> str:
     wanted = ("text", "path") if modality.name == "text" else ("path",)
     for name in wanted:
         if name in row:
             return name
-    if mixed:
-        return ""
     raise PoolError(
         f"the {modality.name} items of the manifest {file}",
         found=f"the columns {', '.join(map(str, row)) or 'none'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,11 @@ def test_the_model_card_names_data_licences_and_figures() -> None:
     card = (SHIPPED / "bound" / "README.md").read_text(encoding="utf-8")
     for said in ("## Data", "CC BY-NC-SA 4.0", "Open Clip Art", "## Figures", "R@10"):
         assert said in card
+
+
+def test_the_shipped_recipe_states_every_space_and_the_backbone() -> None:
+    content = json.loads((SHIPPED / "bound" / "recipe.json").read_text(encoding="utf-8"))
+    assert content["spaces"].keys() == {space.name for space in SPACES}
 
 
 def test_packed_matrices_are_off_by_half_a_step_at_most() -> None:
