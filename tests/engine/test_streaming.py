@@ -80,12 +80,6 @@ class Prying(Net):
         return super().forward(x)
 
 
-def unseen(weight: Tensor) -> Tensor:
-    """Reads as a compiled function does, which does not look at the classes of tensors."""
-    with torch._C.DisableTorchFunctionSubclass():
-        return weight.nan_to_num().mean()
-
-
 def perhaps(weight: Tensor) -> Tensor:
     """Goes on without what cannot be read."""
     try:
@@ -100,7 +94,6 @@ HIDING: dict[str, Callable[[Tensor], Tensor]] = {
     "no NaN": lambda weight: weight.nan_to_num().mean(),
     "a view": lambda weight: weight.data[:3].sign().sum(),
     "an error": perhaps,
-    "unseen": unseen,
 }
 """Ways to read a tensor whose result does not show that all of it was NaN."""
 

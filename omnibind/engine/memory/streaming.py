@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from omnibind.engine.memory.away import Strays, bring_back, take_away
 from omnibind.engine.memory.copies import Copies, Fetched, Moved, absent
 from omnibind.engine.memory.layers import Layer, finest, planned, tensors_of
-from omnibind.engine.memory.watch import Strays, Watch, bring_back, take_away
 from omnibind.errors import PluginError
 
 __all__ = ["Streaming"]
@@ -23,7 +22,7 @@ class Streaming:
 
     Before a layer runs, the one before it leaves the device, and the one after it begins to
     arrive; in which order they run is learned from the forward before. A tensor of a layer that is
-    not there cannot be read (see `omnibind.engine.memory.watch`): where a network reads a layer
+    not there cannot be read (see `omnibind.engine.memory.away`): where a network reads a layer
     without calling it, the tensors stay on the device from then on, and the forward is done again.
 
     One forward at a time. The addresses of tensors change with every forward: no CUDA graphs.
@@ -76,9 +75,6 @@ class Streaming:
         self._host = {id(tensor): host for tensor, host in zip(tensors, hosts, strict=True)}
         self._warn(self.copies.left(hosts))
         self._away = {id(tensor): absent(tensor, self.copies.device) for tensor in streamed}
-        places = ((self._away[id(tensor)].data_ptr(), tensor) for tensor in streamed)
-        self._stand_ins = {place: tensor for place, tensor in places if place}
-        self._watched = False
         self._current: Layer | None = None
         self._coming: tuple[Layer, Fetched] | None = None
         self._order: list[Layer] = []
@@ -98,8 +94,7 @@ class Streaming:
         while True:
             self._strays.clear()
             try:
-                with nullcontext() if self._watched else Watch(self._stood_for, self._strays):
-                    rows = self._pass(args, options)
+                rows = self._pass(args, options)
             except torch.OutOfMemoryError:
                 raise
             except Exception:
@@ -107,7 +102,6 @@ class Streaming:
                     raise
             else:
                 if not self._strays:  # a network may go on after an error
-                    self._watched = True
                     return rows
             self._let_stay(dict(self._strays))
 
@@ -175,9 +169,6 @@ class Streaming:
     def _take_away(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             take_away(tensor, self._away[id(tensor)], self._strays)
-
-    def _stood_for(self, tensor: Tensor) -> Tensor | None:
-        return self._stand_ins.get(tensor.data_ptr())
 
     def _let_stay(self, strays: Strays) -> None:
         """Plans anew, with tensors that have to stay.

@@ -2,21 +2,20 @@
 
 A tensor has another class while it is away, as torch's lazy parameters have until they are filled.
 An operation that is given one is refused, in any forward, and where all are there nothing is asked.
-Compiled functions do not look at the class: so a network's first forward is watched operation by
-operation.
+Compiled functions (TorchScript) that are handed one do not look at its class: they compute with
+NaN, and the engine keeps no row that has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-__all__ = ["Strays", "Watch", "bring_back", "take_away"]
+__all__ = ["Strays", "bring_back", "take_away"]
 
 Strays = dict[int, Tensor]
 """Tensors that were read while they were away, by identity."""
@@ -36,8 +35,6 @@ LIKE = (
     "zeros_like",
 )
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
-AFTER = ("expand_as", "reshape_as", "to", "type_as", "view_as")
-"""Of their second tensor these take shape, type and device."""
 # What tells of a tensor and not of its numbers, and what gives it new ones.
 HARMLESS = {
     *(getattr(Tensor, name).__get__ for name in ASKED),
@@ -45,9 +42,8 @@ HARMLESS = {
     *(getattr(torch, name) for name in (*LIKE, "is_complex", "is_floating_point", "numel")),
     cast("Any", Tensor).data.__set__,
 }
-FOLLOWING = {getattr(Tensor, name) for name in AFTER}
-ASKING = {*LIKE, *NEW, "_has_compatible_shallow_copy_type"}
-"""Operations that are as harmless; the last one is asked by whoever gives a tensor new numbers."""
+AFTER = {getattr(Tensor, name) for name in ("expand_as", "reshape_as", "to", "type_as", "view_as")}
+"""Of their second tensor these take shape, type and device."""
 
 
 class _Away(nn.Parameter):
@@ -65,39 +61,10 @@ class _Away(nn.Parameter):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func not in HARMLESS:
-            for one in tree_iter(args[:1] if func in FOLLOWING else (args, kwargs)):
+            for one in tree_iter(args[:1] if func in AFTER else (args, kwargs)):
                 if isinstance(one, _Away):
                     _refuse(one, one.strays)
         return super().__torch_function__(func, types, args, kwargs or {})
-
-
-class Watch(TorchDispatchMode):
-    """Refuses operations that are given numbers which stand for those of a tensor that is away.
-
-    Args:
-        find: the tensor for which another one stands.
-        strays: those that were read are noted there.
-    """
-
-    supports_higher_order_operators = True
-
-    def __init__(self, find: Callable[[Tensor], Tensor | None], strays: Strays) -> None:
-        super().__init__()
-        self._find, self._strays = find, strays
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, which takes a second
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "overloadpacket", func).__name__
-        if name not in ASKING:
-            for one in tree_iter(args[:1] if name in AFTER else (args, kwargs)):
-                if isinstance(one, Tensor) and one.layout is torch.strided:
-                    stray = self._find(one)
-                    if stray is not None:
-                        _refuse(stray, self._strays)
-        return func(*args, **(kwargs or {}))
 
 
 def take_away(tensor: Tensor, stand_in: Tensor, strays: Strays) -> None:
