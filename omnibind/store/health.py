@@ -84,7 +84,7 @@ def _store(folder: Path) -> Store:
     if not store.modalities:
         raise StoreError(
             f"a store in {folder}",
-            found="no <modality>.lance in it" if folder.is_dir() else "no such folder",
+            found="no <modality>.lance with rows in it" if folder.is_dir() else "no such folder",
             next_step="give the --out of `omnibind bind`, or the folder `store` in it",
         )
     return store

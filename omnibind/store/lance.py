@@ -11,7 +11,14 @@ from typing import Any
 from omnibind.errors import StoreError
 from omnibind.writing import is_full
 
-__all__ = ["CACHE_BYTES", "Dataset", "lance", "open_dataset", "saying_what_failed"]
+__all__ = [
+    "CACHE_BYTES",
+    "Dataset",
+    "is_dataset",
+    "lance",
+    "open_dataset",
+    "saying_what_failed",
+]
 
 Dataset = Any
 """A `lance.LanceDataset`; lance has no types that a checker could read."""
@@ -33,6 +40,15 @@ def lance() -> Any:
             found=f"{type(error).__name__}: {error}",
             next_step="pip install 'omnibind[train]'",
         ) from error
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether anything was ever committed there.
+
+    A first commit that was killed, or found the disk full, leaves a folder without a version: it
+    holds nothing that anybody could read.
+    """
+    return any(path.glob("_versions/*.manifest"))
 
 
 def open_dataset(path: Path) -> Dataset:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from omnibind.errors import StoreError
 from omnibind.store.columns import Column, Entry, rows_in, unusable
 from omnibind.store.ids import IdIndex, packed
-from omnibind.store.lance import Dataset, open_dataset, saying_what_failed
+from omnibind.store.lance import Dataset, is_dataset, open_dataset, saying_what_failed
 
 __all__ = ["ENDING", "Store"]
 
@@ -47,7 +47,7 @@ class Store:
     def modalities(self) -> tuple[str, ...]:
         """Those that have a dataset, sorted."""
         found = sorted(self.folder.glob(f"*{ENDING}"))
-        return tuple(path.stem for path in found if NAME.fullmatch(path.stem))
+        return tuple(p.stem for p in found if NAME.fullmatch(p.stem) and is_dataset(p))
 
     def dataset(self, modality: str) -> Dataset:
         """The dataset of a modality.

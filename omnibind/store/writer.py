@@ -25,7 +25,7 @@ from torch import Tensor
 from omnibind.errors import StoreError
 from omnibind.store.columns import FACTS, Column, Entry, rows_in, unusable
 from omnibind.store.ids import IdIndex, packed
-from omnibind.store.lance import lance, open_dataset, saying_what_failed
+from omnibind.store.lance import is_dataset, lance, open_dataset, saying_what_failed
 from omnibind.store.lock import only_writer
 from omnibind.store.store import ENDING, NAME, Store
 
@@ -143,7 +143,7 @@ class Writer:
     def filled(self, modality: str, column: Column) -> IdIndex:
         """Ids of rows that `fill` has kept so far."""
         path = self._filling(modality, column)
-        if not path.is_dir():
+        if not is_dataset(path):
             return IdIndex.of([])
         batches = open_dataset(path).to_batches(columns=["id"], scan_in_order=True)
         return IdIndex.of(packed(batch.column("id").to_pylist()) for batch in batches)
@@ -158,7 +158,7 @@ class Writer:
         dataset = open_dataset(self._path(modality))
         with saying_what_failed(f"to add the column {column.name!r} to {self._path(modality)}"):
             if fresh not in dataset.schema.names:
-                if not side.is_dir():
+                if not is_dataset(side):
                     return
                 self._add_column(modality, column, fresh)
                 dataset = open_dataset(self._path(modality))
@@ -182,7 +182,7 @@ class Writer:
 
     def _add_empty(self, modality: str, columns: Sequence[Column]) -> None:
         path = self._path(modality)
-        if path.is_dir():
+        if is_dataset(path):
             dataset = open_dataset(path)
             new = [c.field() for c in columns if c.name not in dataset.schema.names]
             if new:
@@ -197,7 +197,10 @@ class Writer:
         schema = pa.schema([*fields, *(column.field() for column in rows)])
         table = pa.Table.from_arrays(arrays, schema=schema)
         with saying_what_failed(f"to write {len(table)} rows to {path}"):
-            lance().write_dataset(table, str(path), mode="append" if path.is_dir() else "create")
+            there = is_dataset(path)
+            if not there:
+                shutil.rmtree(path, ignore_errors=True)  # what a first commit left that never was
+            lance().write_dataset(table, str(path), mode="append" if there else "create")
 
     def _add_column(self, modality: str, column: Column, fresh: str) -> None:
         """Writes the column in the order of positions, then hands it to Lance in one commit.

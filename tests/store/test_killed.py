@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 import torch
 
-from omnibind.store import Store, Writer, verify
+from omnibind.errors import StoreError
+from omnibind.store import Column, Store, Writer, describe, verify
 
 WRITES = """
 import hashlib, resource, sys, torch
@@ -77,3 +80,43 @@ def test_a_disk_that_is_full_loses_nothing_that_was_written(tmp_path):
     with Writer(tmp_path):
         assert verify(tmp_path) == ()
     assert Store(tmp_path).take("text", "toy", torch.arange(6)).isfinite().all()
+
+
+def test_a_first_commit_that_was_killed_leaves_nothing_in_the_way(tmp_path):
+    running = writing(tmp_path, 30)
+    while not (tmp_path / "text.lance").exists():
+        assert running.poll() is None
+        time.sleep(0.0005)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    kept = Store(tmp_path).count("text") if Store(tmp_path).modalities else 0
+    out, err = writing(tmp_path, 30).communicate()
+    assert out.startswith(f"due {30 - kept}\n"), err
+    assert Store(tmp_path).count("text") == 30
+    assert verify(tmp_path) == ()
+
+
+def test_a_disk_that_is_full_at_the_first_commit_leaves_nothing_in_the_way(tmp_path):
+    _, err = writing(tmp_path, 6, limit=300).communicate()
+    assert "the disk is full" in err
+    assert (tmp_path / "text.lance").is_dir()
+    assert Store(tmp_path).modalities == ()
+    with pytest.raises(StoreError, match="with rows in it"):
+        describe(tmp_path)
+    assert writing(tmp_path, 6).communicate()[0].endswith("wrote 3\n")
+    assert Store(tmp_path).count("text") == 6
+
+
+def test_a_first_row_of_a_new_column_that_was_killed_is_written_again(tmp_path):
+    writing(tmp_path, 6).communicate()
+    ids = [row["id"] for batch in Store(tmp_path).batches("text", ["id"])
+           for row in batch.to_pylist()]  # fmt: skip
+    column = Column(key="late", revision="1", dim=4, identity="weights")
+    with Writer(tmp_path) as writer:
+        (writer._filling("text", column) / "data").mkdir(parents=True)
+        assert len(writer.filled("text", column)) == 0
+        writer.settle("text", column)
+        assert "late" not in writer.store.columns("text")
+        writer.fill("text", column, ids, torch.ones(6, 4))
+        writer.settle("text", column)
+    assert Store(tmp_path).whole("text", ["toy", "late"]).all()
