@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from omnibind.writing import copy_file, whole, write_text
 
 __all__ = [
     "BoundCheckpoint",
+    "is_whole",
     "random_checkpoint",
     "read_checkpoint",
     "read_routers",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+CARD = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,7 @@ def write_checkpoint(
         write_routers(checkpoint.routers, folder / "routers.safetensors")
     timings = json.dumps(dict(checkpoint.timings), indent=1)
     write_text(folder / "timings.json", timings)
-    write_text(folder / "README.md", _model_card(checkpoint, spaces))
+    write_text(folder / CARD, _model_card(checkpoint, spaces))
     content = {
         "format": FORMAT,
         "recipe": dataclasses.asdict(checkpoint.recipe),
@@ -176,14 +178,14 @@ def read_checkpoint(folder: Path) -> BoundCheckpoint:
         CheckpointError: no checkpoint, another format, a damaged or exchanged file.
     """
     content = _read_json(folder)
-    for name, expected in content["sha256"].items():
-        path = folder / name
-        if not path.is_file() or checksum(path) != expected:
-            raise CheckpointError(
-                f"the file {name} of the checkpoint {folder}",
-                found="no such file" if not path.is_file() else f"not the sha256 {expected[:12]}…",
-                next_step="copy the whole folder again, or bind it again",
-            )
+    for name, expected in _changed(folder, content):
+        raise CheckpointError(
+            f"the file {name} of the checkpoint {folder}",
+            found=f"not the sha256 {expected[:12]}…"
+            if (folder / name).is_file()
+            else "no such file",
+            next_step="copy the whole folder again, or bind it again",
+        )
     try:
         recipe = recipe_from_json(content["recipe"])
         projectors = {
@@ -202,6 +204,22 @@ def read_checkpoint(folder: Path) -> BoundCheckpoint:
         facts=content["facts"],
         timings=timings,
     )
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint folder has all its files, as they were written."""
+    try:
+        content = _read_json(folder)
+    except CheckpointError:
+        return False
+    return (folder / CARD).is_file() and not any(_changed(folder, content))
+
+
+def _changed(folder: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Files that are gone or not as they were written, and the checksums that they had."""
+    for name, expected in content["sha256"].items():
+        if not (folder / name).is_file() or checksum(folder / name) != expected:
+            yield name, expected
 
 
 def recipe_from_json(content: Mapping[str, Any]) -> Recipe:

@@ -108,7 +108,7 @@ class Store:
             raise self._without_row(modality, key, int(unique[~there][0]))
         made = torch.from_numpy(rows)
         if (broken := unusable(made)).any():
-            raise self._damaged(modality, key, unique[broken.numpy()])
+            raise self.damaged(modality, key, unique[broken.numpy()])
         return F.normalize(made[torch.from_numpy(where)], dim=-1)
 
     def entry(self, modality: str, position: int) -> Entry:
@@ -142,6 +142,16 @@ class Store:
             columns=columns, batch_size=SCAN_ITEMS, batch_readahead=2, scan_in_order=True
         )
 
+    def damaged(self, modality: str, key: str, positions: NDArray[np.int64]) -> StoreError:
+        """What to raise where rows have no direction: the store takes none, so they had one."""
+        return StoreError(
+            f"the {modality} rows of {key!r} in {self.folder}",
+            found=f"NaN, infinity or only zeros in {len(positions)} of those that were read, the "
+            f"first at position {positions[0]}",
+            next_step=f"`omnibind store verify {self.folder}` lists all; `omnibind store drop "
+            f"{self.folder} {key}`, and the next `omnibind bind` makes them again",
+        )
+
     def _refuse_positions(self, modality: str, unique: NDArray[np.int64]) -> None:
         count = self.count(modality)
         if len(unique) and (unique[0] < 0 or unique[-1] >= count):
@@ -150,15 +160,6 @@ class Store:
                 found=f"items 0 to {count - 1}",
                 next_step="the pairs belong to another store: run the stage `pair` again",
             )
-
-    def _damaged(self, modality: str, key: str, positions: NDArray[np.int64]) -> StoreError:
-        return StoreError(
-            f"the {modality} rows of {key!r} in {self.folder}",
-            found=f"NaN, infinity or only zeros in {len(positions)} of those that were read, the "
-            f"first at position {positions[0]}",
-            next_step=f"`omnibind store verify {self.folder}` lists all; `omnibind store drop "
-            f"{self.folder} {key}`, and the next `omnibind bind` makes them again",
-        )
 
     def _without_row(self, modality: str, key: str, position: int) -> StoreError:
         return StoreError(

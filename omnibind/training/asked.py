@@ -1,4 +1,8 @@
-"""What a binding was asked for, in `DIR/asked.json`: a space that is added later needs the same."""
+"""What a checkpoint was asked for, in `DIR/asked.json`: a space that is added later needs the same.
+
+It is written with the checkpoint: a command that was refused, or a stage that ran alone, changes
+nothing about what was bound.
+"""
 
 from __future__ import annotations
 

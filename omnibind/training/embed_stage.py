@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from omnibind.errors import PoolError
 from omnibind.specs import EncoderSpec
-from omnibind.store import Store
 from omnibind.training.done import done, fingerprint, mark_done
 from omnibind.training.embed import PoolSummary, embed_pools
-from omnibind.training.leakage import judging_space
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.pools import Pool
 from omnibind.training.progress import Progress, Talk
+from omnibind.training.rows_made import has_rows, items_file, judge, rows_made
 from omnibind.writing import whole
 
-__all__ = ["embed", "embedded", "read_items"]
+__all__ = ["embed", "embedded"]
 
 STAGE = "embed"
+Positions = Mapping[str, NDArray[np.int64]]
 
 
 def embed(plan: Plan, progress: Progress, talk: Talk) -> Ran:
@@ -34,30 +32,25 @@ def embed(plan: Plan, progress: Progress, talk: Talk) -> Ran:
         PoolError: an empty pool, or one of which nothing can be encoded.
         StoreError: the store was made by other encoders, is being written, or the disk is full.
     """
-    facts = embedded(plan)
+    facts = _done(plan)
     if facts is not None:
         return Ran(skipped=True, facts=facts)
-    (plan.out / STAGE / "done.json").unlink(missing_ok=True)
-    inputs = _inputs(plan)
-    facts = {"made": time.time_ns(), **_embed_all(plan, progress, talk)}
-    mark_done(plan.out / STAGE, inputs, facts)
+    facts, positions = _embed_all(plan, progress, talk)
+    _write_items(plan, positions)
+    outputs = [items_file(plan.out, what) for what in positions]
+    mark_done(plan.out / STAGE, _inputs(plan), facts, outputs)
     return Ran(skipped=False, facts=facts)
 
 
-def embedded(plan: Plan) -> Mapping[str, Any] | None:
-    """What the stage has recorded; None where rows are missing or inputs have changed since."""
+def embedded(plan: Plan) -> str | None:
+    """A digest of the rows that the stage has made; None where some are missing, or where pools or
+    encoders have changed since."""
+    return rows_made(plan) if _done(plan) is not None else None
+
+
+def _done(plan: Plan) -> Mapping[str, Any] | None:
     facts = done(plan.out / STAGE, _inputs(plan))
-    there = items_file(plan.out).is_file() and _has_columns(plan)
-    return facts if there else None
-
-
-def _has_columns(plan: Plan) -> bool:
-    store = Store(plan.store_folder())
-    return all(
-        modality in store.modalities
-        and plan.encoders(modality).keys() <= store.columns(modality).keys()
-        for modality in plan.pools
-    )
+    return facts if facts is not None and has_rows(plan) else None
 
 
 def _inputs(plan: Plan) -> str:
@@ -68,13 +61,15 @@ def _inputs(plan: Plan) -> str:
         {m: vars(one) for m, one in plan.surveys.items()},
         {m: vars(one) for m, one in plan.excluded_surveys.items()},
         {m: sorted(identities) for m, identities in encoders.items()},
-        {m: sorted(_judge(plan, m)) for m in plan.exclude},
+        {m: sorted(judge(plan, m)) for m in plan.exclude},
     )
 
 
-def _embed_all(plan: Plan, progress: Progress, talk: Talk) -> dict[str, Any]:
+def _embed_all(
+    plan: Plan, progress: Progress, talk: Talk
+) -> tuple[dict[str, Any], dict[str, Positions]]:
+    """What there is to record, and the positions of items, of pools and of what is excluded."""
     encoders = {modality: plan.encoders(modality) for modality in plan.pools}
-    pools = _embed(plan, plan.pools, encoders, "store", progress, talk)
     listed = {m: plan.exclude[m] for m, found in plan.excluded_surveys.items() if found.count}
     if plan.exclude and not listed:
         raise PoolError(
@@ -82,30 +77,27 @@ def _embed_all(plan: Plan, progress: Progress, talk: Talk) -> dict[str, Any]:
             found="none of the modalities of the pools",
             next_step="correct --exclude",
         )
-    judges = {modality: _judge(plan, modality) for modality in listed}
-    excluded = _embed(plan, listed, judges, "exclude", progress, talk) if listed else {}
+    pools, positions = _embed(plan, plan.pools, encoders, "store", progress, talk)
+    found, excluded = {"store": positions}, dict[str, PoolSummary]()
+    if listed:
+        judges = {modality: judge(plan, modality) for modality in listed}
+        excluded, found["exclude"] = _embed(plan, listed, judges, "exclude", progress, talk)
     return {
         "said": ", ".join(f"{one.distinct} {m} items" for m, one in pools.items()),
         "pools": {m: summary.to_json() for m, summary in pools.items()},
         "exclude": {m: summary.to_json() for m, summary in excluded.items()},
-    }
+    }, found
 
 
-def items_file(out: Path, what: str = "store") -> Path:
-    """Modality -> positions in the store of the items that the pools name now."""
-    return out / "embed" / f"{what}.safetensors"
-
-
-def read_items(out: Path, what: str = "store") -> dict[str, NDArray[np.int64]]:
-    """Reads that; empty where nothing was embedded."""
-    path = items_file(out, what)
-    return load_file(path) if path.is_file() else {}
-
-
-def _judge(plan: Plan, modality: str) -> dict[str, EncoderSpec]:
-    space = judging_space(plan.recipe, plan.spaces, modality)
-    card = plan.spaces[space].encoders[modality]
-    return {card.key: card}
+def _write_items(plan: Plan, positions: Mapping[str, Positions]) -> None:
+    """Only when all is encoded: a run that is refused or stopped leaves what was done before."""
+    for what in ("store", "exclude"):
+        path = items_file(plan.out, what)
+        if what in positions:
+            with whole(path) as part:
+                save_file(dict(positions[what]), part)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _embed(
@@ -115,7 +107,7 @@ def _embed(
     what: str,
     progress: Progress,
     talk: Talk,
-) -> dict[str, PoolSummary]:
+) -> tuple[dict[str, PoolSummary], Positions]:
     name = "errors.jsonl" if what == "store" else f"{what}-errors.jsonl"
     errors = plan.out / "embed" / name
     summaries, positions = embed_pools(
@@ -128,13 +120,11 @@ def _embed(
         progress=progress,
         batch_items=plan.settings.batch_items,
     )
-    with whole(items_file(plan.out, what)) as part:
-        save_file(positions, part)
     for modality, summary in summaries.items():
         talk(_said(modality, what, summary))
         if summary.failed:
             talk(f"{summary.failed} {modality} items failed; see {errors}")
-    return summaries
+    return summaries, positions
 
 
 def _said(modality: str, what: str, found: PoolSummary) -> str:

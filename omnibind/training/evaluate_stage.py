@@ -28,6 +28,7 @@ from omnibind.seen import SEEN, read_seen
 from omnibind.training.done import done, fingerprint, mark_done
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
+from omnibind.weights.checksums import checksum
 
 __all__ = [
     "NOT_MEASURED",
@@ -65,7 +66,7 @@ def measure(
     if facts is not None and not unmeasured(facts):
         return Ran(skipped=True, facts=facts)
     inputs, folder, model = _inputs(plan, made_of), plan.out / FOLDER, model_of(bound, plan)
-    found: dict[str, Any] = {}
+    found, written = dict[str, Any](), list[Path]()
     for name, data in _named(plan.benchmarks).items():
         try:
             benchmark = encoded_benchmark(plan, model, data, _seen(plan), progress, talk)
@@ -75,13 +76,14 @@ def measure(
             found[data] = {NOT: str(error)}
             continue
         evaluation.write(folder / name)
+        written += sorted(path for path in (folder / name).rglob("*") if path.is_file())
         found[data] = {**evaluation.summary(), "failed": len(benchmark.failures)}
         talk(f"{data}: {_said(evaluation)}; all of it in {folder / name}")
     made: dict[str, Any] = {"benchmarks": found}
     missing = len(unmeasured(made))
     said = f"{len(found) - missing} benchmarks measured in {folder}"
     made["said"] = f"{said}, {missing} could not be" if missing else said
-    mark_done(folder, inputs, made)
+    mark_done(folder, inputs, made, written)
     return Ran(skipped=False, facts=made)
 
 
@@ -134,8 +136,8 @@ def _one(advance: Any, item: object) -> None:
 def _inputs(plan: Plan, made_of: str) -> str:
     items = {data: _content(labelled_items(data, plan.known), plan) for data in plan.benchmarks}
     seen = _seen(plan)
-    stamp = seen.stat().st_mtime_ns if seen.is_file() else 0
-    return fingerprint(made_of, items, plan.prompts, stamp)
+    known = checksum(seen) if seen.is_file() else ""
+    return fingerprint(made_of, items, plan.prompts, known)
 
 
 def _content(items: Sequence[LabelledItem], plan: Plan) -> Any:

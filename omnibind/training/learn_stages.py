@@ -17,16 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omnibind.checkpoint import BoundCheckpoint, read_checkpoint, write_checkpoint
-from omnibind.errors import CheckpointError, TrainingError
+from omnibind.checkpoint import BoundCheckpoint, is_whole, write_checkpoint
+from omnibind.errors import TrainingError
 from omnibind.named import CONTENT
 from omnibind.seen import SEEN
 from omnibind.specs import Recipe, Slot
 from omnibind.store import Store, StoreRows
 from omnibind.training import project as projecting
 from omnibind.training import route as routing
+from omnibind.training.asked import write_asked
 from omnibind.training.descent import OnStep
 from omnibind.training.done import Trained, done, fingerprint, mark_done
+from omnibind.training.embed_stage import embedded
 from omnibind.training.evaluate_stage import NOT_MEASURED, measure, measured
 from omnibind.training.exchange import exchange, finish_exchange
 from omnibind.training.pair_stage import FOLDER as PAIRS
@@ -39,6 +41,7 @@ from omnibind.writing import copy_file
 __all__ = ["CHECKPOINT", "checkpoint", "evaluate", "project", "route", "steps", "trimmed"]
 
 CHECKPOINT = "checkpoint"
+PAIR = "pair"
 DONE = "checkpoint.json"
 
 
@@ -57,10 +60,11 @@ def route(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     """Trains the routers over the projectors.
 
     Raises:
-        TrainingError: an earlier stage is not done, or training cannot start or had to stop.
+        TrainingError: an earlier stage is not done by these pools and options, or training cannot
+            start or had to stop.
     """
     given = _given(plan)
-    _refuse_unless_done(plan.out, "project")
+    _refuse_unless_made(plan, given, "project")
     if not given.recipe.router_inputs:
         talk(f"{given.recipe.name} has no router inputs: slots weigh the same, nothing to train")
     run = partial(routing.run, settings=plan.settings.routers)
@@ -71,7 +75,7 @@ def evaluate(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     """Measures what was learned on the plan's benchmarks; see `omnibind.training.evaluate_stage`.
 
     Raises:
-        TrainingError: an earlier stage is not done.
+        TrainingError: an earlier stage is not done by these pools and options.
         SetupError, MediaError: a benchmark that is not there, or of which nothing can be encoded.
     """
     bound = _bound(plan)
@@ -82,14 +86,15 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     """Writes the bound checkpoint, with what it was made of.
 
     Raises:
-        TrainingError: an earlier stage is not done.
+        TrainingError: an earlier stage is not done by these pools and options.
     """
     bound, folder = _bound(plan), plan.out / CHECKPOINT
     finish_exchange(folder)
     bound = replace(bound, facts={**_facts(plan), "evaluation": _figures(plan), **bound.facts})
     made_of = fingerprint(bound.facts, _learned(plan))
+    write_asked(plan)
     known = done(plan.out, made_of, DONE)
-    if known is not None and (folder / CONTENT).is_file():
+    if known is not None and is_whole(folder):
         return Ran(skipped=True, facts=known)
     for name in _added(folder):
         talk(f"{name} had been added to {folder}; it is no part of the new checkpoint")
@@ -100,7 +105,7 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     write_checkpoint(bound, part, plan.spaces)
     exchange(part, folder)
     recorded = {"said": str(folder), "folder": str(folder)}
-    mark_done(plan.out, made_of, recorded, DONE)
+    mark_done(plan.out, made_of, recorded, name=DONE)
     return Ran(skipped=False, facts=recorded)
 
 
@@ -139,11 +144,7 @@ class _Given:
 def _given(plan: Plan) -> _Given:
     made_of = paired(plan)
     if made_of is None:
-        raise TrainingError(
-            f"to learn from the pairs in {plan.out}",
-            found="the stage `pair` is not done, or its pools or options have changed since",
-            next_step="run it first, with the same options: omnibind bind ... --stage pair",
-        )
+        raise _not_made(plan.out, "embed" if embedded(plan) is None else PAIR)
     return _Given(
         recipe=trimmed(plan.recipe, plan),
         rows=StoreRows(Store(plan.store_folder()), plan.spaces.values()),
@@ -170,15 +171,26 @@ def _trained(
     return Ran(skipped=found.skipped, facts={**facts, "said": said})
 
 
-def _refuse_unless_done(out: Path, stage: str) -> None:
-    if not (out / stage / "done.json").is_file():
-        raise _not_done(out, stage)
+def _refuse_unless_made(plan: Plan, given: _Given, stage: str) -> None:
+    """What `project` or `route` made has to be of this recipe, these pairs and these settings."""
+    settings, wanted = plan.settings, (given.recipe, given.rows, given.tuples)
+    inputs = (
+        projecting.made_of(*wanted, settings.heads, given.made_of)
+        if stage == "project"
+        else routing.made_of(plan.out, *wanted, settings.routers, given.made_of)
+    )
+    if done(plan.out / stage, inputs) is None:
+        raise _not_made(plan.out, stage)
 
 
-def _not_done(out: Path, stage: str) -> TrainingError:
+def _not_made(out: Path, stage: str) -> TrainingError:
+    folder = out / (PAIRS if stage == PAIR else stage)
+    found = "nothing: it is not done"
+    if (folder / "done.json").is_file():
+        found = "what other pools, options or recipe gave, or files that are gone or damaged"
     return TrainingError(
-        f"what the stage `{stage}` makes in {out}",
-        found="nothing: it is not done, or its inputs have changed since",
+        f"what the stage `{stage}` makes in {out}, of what is asked for now",
+        found=found,
         next_step=f"run it first, with the same options: omnibind bind ... --stage {stage}",
     )
 
@@ -208,10 +220,11 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 
 def _bound(plan: Plan) -> BoundCheckpoint:
-    """What the stages `project` and `route` amount to."""
+    """What the stages `project` and `route` amount to, if they were done by what is asked for."""
+    given = _given(plan)
     for stage in ("project", "route"):
-        _refuse_unless_done(plan.out, stage)
-    return routing.bound(plan.out, trimmed(plan.recipe, plan))
+        _refuse_unless_made(plan, given, stage)
+    return routing.bound(plan.out, given.recipe)
 
 
 def _learned(plan: Plan) -> str:
@@ -229,16 +242,16 @@ def _figures(plan: Plan) -> Any:
         return NOT_MEASURED
     facts = measured(plan, _learned(plan))
     if facts is None:
-        raise _not_done(plan.out, "evaluate")
+        raise _not_made(plan.out, "evaluate")
     return facts["benchmarks"]
 
 
 def _added(folder: Path) -> list[str]:
     """Spaces that were added to the checkpoint that is there."""
     try:
-        return [str(one["space"]) for one in read_checkpoint(folder).facts.get("added", ())]
-    except CheckpointError:
-        return []
+        return [str(one["space"]) for one in _content(folder, CONTENT)["facts"].get("added", ())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # none, or damaged beyond knowing
 
 
 def _content(folder: Path, name: str = "done.json") -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,20 +16,22 @@ from torch import Tensor
 from omnibind.errors import PoolError
 from omnibind.seen import SEEN, Seen, write_seen
 from omnibind.store import Store, StoreRows
-from omnibind.training.done import done, fingerprint, mark_done
-from omnibind.training.embed_stage import embedded, read_items
+from omnibind.training.done import done, fingerprint, last_done, mark_done
+from omnibind.training.embed_stage import embedded
 from omnibind.training.leakage import Excluded, judging_space, near_duplicates
 from omnibind.training.neighbours import Side
 from omnibind.training.noise import refuse_too_few
 from omnibind.training.pairs import Pairing, make_tuples
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
+from omnibind.training.rows_made import read_items
 from omnibind.training.tuples import write_tuples
 from omnibind.writing import write_text
 
-__all__ = ["FOLDER", "pair", "paired"]
+__all__ = ["FOLDER", "pair", "paired", "paired_alike"]
 
 FOLDER = "pairs"
+OUTPUTS = ("tuples.parquet", "report.json", "exclusions.json", SEEN)
 
 
 def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
@@ -37,36 +40,65 @@ def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     Raises:
         PoolError: the stage `embed` is not done, or too few distinct pairs remain to learn from.
     """
-    before = embedded(plan)
-    if before is None:
+    rows = embedded(plan)
+    if rows is None:
         raise PoolError(
             f"to pair the items in {plan.out}",
             found="the stage `embed` is not done, or its pools or encoders have changed since",
             next_step="run it first, with the same options: omnibind bind ... --stage embed",
         )
-    inputs, folder = _inputs(plan, before), plan.out / FOLDER
-    facts = done(folder, inputs) if (folder / "tuples.parquet").is_file() else None
+    inputs, folder = _inputs(plan, rows), plan.out / FOLDER
+    facts = done(folder, inputs)
     if facts is not None:
         return Ran(skipped=True, facts=facts)
-    (folder / "done.json").unlink(missing_ok=True)
-    facts = _pair(plan, str(before["made"]), progress, talk)
-    mark_done(folder, inputs, facts)
+    facts = _pair(plan, rows, progress, talk)
+    mark_done(folder, inputs, facts, [folder / name for name in OUTPUTS])
     return Ran(skipped=False, facts=facts)
 
 
 def paired(plan: Plan) -> str | None:
     """What the pairs were made of, as a fingerprint; None where they are not, or not of this."""
-    before = embedded(plan)
-    if before is None or not (plan.out / FOLDER / "tuples.parquet").is_file():
+    rows = embedded(plan)
+    if rows is None:
         return None
-    inputs = _inputs(plan, before)
+    inputs = _inputs(plan, rows)
     return inputs if done(plan.out / FOLDER, inputs) is not None else None
 
 
-def _inputs(plan: Plan, before: Mapping[str, Any]) -> str:
+def paired_alike(home: Path, plan: Plan) -> bool:
+    """Whether the pairs of another folder are what the plan's own would be, spaces that are new in
+    it left aside: of the same items of the same store, less the same benchmarks, by the same
+    links."""
+    facts = last_done(home / FOLDER)
+    if facts is None or facts.get("choice") != _choice(plan):
+        return False
+    return facts["links"].items() <= _links(plan).items()
+
+
+def _inputs(plan: Plan, rows: str) -> str:
+    return fingerprint(rows, plan.links.to_json(), _numbers(plan))
+
+
+def _numbers(plan: Plan) -> tuple[int, int, int | float]:
     settings = plan.settings
-    numbers = (settings.exact_below, settings.min_pairs, settings.near_duplicate)
-    return fingerprint(before["made"], plan.links.to_json(), numbers)
+    return (settings.exact_below, settings.min_pairs, settings.near_duplicate)
+
+
+def _choice(plan: Plan) -> str:
+    """A digest of the items that are paired and excluded, by position and id, and the numbers."""
+    found: dict[str, str] = {}
+    for what, modalities in (("store", plan.pools), ("exclude", plan.exclude)):
+        store = Store(plan.store_folder(what))
+        for modality, positions in read_items(plan.out, what).items():
+            if modality in modalities:
+                ids = store.digests(modality)[positions]
+                digest = hashlib.blake2b(positions.tobytes() + ids.tobytes(), digest_size=16)
+                found[f"{what}/{modality}"] = digest.hexdigest()
+    return fingerprint(found, _numbers(plan))
+
+
+def _links(plan: Plan) -> dict[str, str]:
+    return {"-".join(pair): space for pair, space in plan.links.spaces.items()}
 
 
 def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[str, Any]:
@@ -101,6 +133,8 @@ def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[st
     write_tuples(tuples, folder / "tuples.parquet")
     return {
         "said": f"{len(tuples)} tuples",
+        "choice": _choice(plan),
+        "links": _links(plan),
         "tuples": len(tuples),
         "items": {m: len(found) for m, found in items.items()},
         "distinct_pairs": counts,

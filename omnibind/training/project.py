@@ -28,7 +28,7 @@ from omnibind.training.rotate import rotations
 from omnibind.training.state import forget
 from omnibind.training.tuples import RowSource, Tuples
 
-__all__ = ["read_projectors", "run", "train_heads"]
+__all__ = ["made_of", "read_projectors", "run", "train_heads"]
 
 
 def run(
@@ -60,13 +60,8 @@ def run(
         TrainingError: it cannot start, or had to stop.
     """
     settings, folder = settings or HeadSettings(), out / "project"
-    needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
-    needed = (*needed, recipe.aligned) if recipe.aligned else needed
-    needed = (*needed, recipe.rotated) if recipe.rotated else needed
-    made_of = fingerprint(
-        needed, asdict(settings), of_rows(rows, tuples), of_tuples(tuples), inputs
-    )
-    known = done(folder, made_of)
+    inputs = made_of(recipe, rows, tuples, settings, inputs)
+    known = done(folder, inputs)
     if known is not None:
         return Trained(skipped=True, resumed=0, facts=known)
     began = time.monotonic()
@@ -77,18 +72,28 @@ def run(
     spaces = _spaces(recipe, rows, tuples)
     if spaces:
         projectors, resumed, facts = train_heads(
-            folder, recipe, spaces, rows, tuples, settings, made_of, ranks, on_step
+            folder, recipe, spaces, rows, tuples, settings, inputs, ranks, on_step
         )
     else:
         projectors, resumed, facts = {}, 0, _nothing_trained(settings)
     facts["seconds"] += fitted
     if ranks.first:
         taken = {name: Identity(name, recipe.joint_dim) for name in recipe.aligned}
-        _write({**projectors, **taken, **turned}, folder / "projectors", recipe.backbone)
-        mark_done(folder, made_of, facts)
+        paths = _write({**projectors, **taken, **turned}, folder / "projectors", recipe.backbone)
+        mark_done(folder, inputs, facts, paths)
         forget(folder)
     ranks.wait()
     return Trained(skipped=False, resumed=resumed, facts=facts)
+
+
+def made_of(
+    recipe: Recipe, rows: RowSource, tuples: Tuples, settings: HeadSettings, inputs: str
+) -> str:
+    """A fingerprint of all that the projectors depend on; arguments as of `run`."""
+    needed = (recipe.backbone, recipe.joint_dim, recipe.hidden, recipe.heads, recipe.spaces)
+    needed = (*needed, recipe.aligned) if recipe.aligned else needed
+    needed = (*needed, recipe.rotated) if recipe.rotated else needed
+    return fingerprint(needed, asdict(settings), of_rows(rows, tuples), of_tuples(tuples), inputs)
 
 
 def train_heads(
@@ -174,11 +179,11 @@ def _dim(space: str, rows: RowSource, tuples: Tuples) -> int:
     )
 
 
-def _write(projectors: Mapping[str, nn.Module], folder: Path, backbone: str) -> None:
+def _write(projectors: Mapping[str, nn.Module], folder: Path, backbone: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.safetensors"):
         path.unlink()
+    paths = {name: folder / f"{name}.safetensors" for name in projectors}
     for name, projector in projectors.items():
-        write_projector(
-            cast("Projector", projector), folder / f"{name}.safetensors", backbone=backbone
-        )
+        write_projector(cast("Projector", projector), paths[name], backbone=backbone)
+    return list(paths.values())

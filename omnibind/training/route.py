@@ -34,7 +34,15 @@ from omnibind.training.state import forget
 from omnibind.training.tuples import RowSource, Tuples
 from omnibind.weights.checksums import checksum
 
-__all__ = ["bound", "bound_without_routers", "loads", "priors_of", "router_tuples", "run"]
+__all__ = [
+    "bound",
+    "bound_without_routers",
+    "loads",
+    "made_of",
+    "priors_of",
+    "router_tuples",
+    "run",
+]
 
 
 def run(
@@ -66,15 +74,8 @@ def run(
         TrainingError: it cannot start, or had to stop.
     """
     settings, folder = settings or RouterSettings(), out / "route"
-    made_of = fingerprint(
-        asdict(recipe),
-        asdict(settings),
-        of_rows(rows, tuples),
-        of_tuples(tuples),
-        _projected(out),
-        inputs,
-    )
-    known = done(folder, made_of)
+    inputs = made_of(out, recipe, rows, tuples, settings, inputs)
+    known = done(folder, inputs)
     if known is not None:
         return Trained(skipped=True, resumed=0, facts=known)
     binder = _binder(out, recipe, rows, tuples, settings, ranks)
@@ -84,7 +85,7 @@ def run(
         objective = RouterObjective(binder, rows, found, settings, ranks=ranks)
         objective.to(ranks.device)
         result = descend(
-            objective, settings.descent, folder, inputs=made_of, ranks=ranks, on_step=on_step
+            objective, settings.descent, folder, inputs=inputs, ranks=ranks, on_step=on_step
         )
         facts |= asdict(result)
     load = loads(binder.cpu().eval(), rows, tuples, settings)
@@ -92,10 +93,29 @@ def run(
     if ranks.first:
         folder.mkdir(parents=True, exist_ok=True)
         write_routers(_routers(binder), folder / "routers.safetensors")
-        mark_done(folder, made_of, facts)
+        mark_done(folder, inputs, facts, [folder / "routers.safetensors"])
         forget(folder)
     ranks.wait()
     return Trained(skipped=False, resumed=facts["resumed"], facts=facts)
+
+
+def made_of(
+    out: Path,
+    recipe: Recipe,
+    rows: RowSource,
+    tuples: Tuples,
+    settings: RouterSettings,
+    inputs: str,
+) -> str:
+    """A fingerprint of all that the routers depend on, projectors too; arguments as of `run`."""
+    return fingerprint(
+        asdict(recipe),
+        asdict(settings),
+        of_rows(rows, tuples),
+        of_tuples(tuples),
+        _projected(out),
+        inputs,
+    )
 
 
 def bound_without_routers(out: Path, recipe: Recipe) -> BoundCheckpoint:

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from omnibind.errors import UnknownNameError
 from omnibind.store import only_writer
-from omnibind.training.asked import write_asked
 from omnibind.training.embed_stage import embed
 from omnibind.training.learn_stages import checkpoint, evaluate, project, route
 from omnibind.training.pair_stage import pair
@@ -61,7 +60,6 @@ def run_stages(
             raise UnknownNameError("stage", name, STAGES, next_step="name one of these")
     plan = replace(plan)  # pools are looked at anew, and once a run
     with only_writer(plan.out, "to bind into the folder"):
-        write_asked(plan)
         ran: dict[str, Ran] = {}
         for name, stage in STAGES.items():
             if only and name not in only:

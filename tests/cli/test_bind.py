@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -200,11 +201,13 @@ def test_help_of_bind_and_of_add(omnibind):
     assert "--to" in omnibind("bind", "add", "--help").out
 
 
-def test_a_stage_says_what_it_lacks_of_earlier_ones(omnibind, pools, tmp_path):
-    for stage, before in (("project", "pair"), ("checkpoint", "project")):
-        ran = omnibind(*command(pools, tmp_path / "out"), "--stage", stage)
-        assert ran.code == 2
-        assert f"--stage {before}" in ran.err
+def test_a_stage_says_which_one_has_to_run_first(omnibind, pools, tmp_path):
+    stages = ("embed", "pair", "project", "route", "checkpoint")
+    for first, then in itertools.pairwise(stages):
+        ran = omnibind(*command(pools, tmp_path / "out"), "--stage", "checkpoint")
+        assert (ran.code, f"--stage {first}\n" in ran.err) == (2, True), ran.err
+        assert omnibind(*command(pools, tmp_path / "out"), "--stage", first).code == 0, then
+    assert omnibind(*command(pools, tmp_path / "out"), "--stage", "checkpoint").code == 0
 
 
 def test_after_kill_9_the_same_command_ends_with_the_same_pairs(omnibind, pools, tmp_path):

@@ -7,11 +7,22 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from omnibind.errors import StoreError
-from omnibind.store import Column, Entry, Store, StoreRows, Writer, describe, verify
+from omnibind.store import (
+    Column,
+    Entry,
+    Store,
+    StoreRows,
+    Writer,
+    describe,
+    digest_of,
+    state_of,
+    verify,
+)
 from omnibind.testing import ToySpace
 
 DIM = 8
@@ -67,6 +78,18 @@ def test_positions_stay_when_fragments_are_merged(folder):
     assert len(after.dataset("text").get_fragments()) == 1
     assert torch.equal(after.take("text", "toy-2.4", torch.arange(10)), before)
     assert [after.entry("text", n).source for n in (0, 12)] == ["item 0", "item 12"]
+
+
+def test_a_digest_is_of_the_rows_and_not_of_the_files_they_lie_in(folder):
+    def digest(*positions: int) -> str:
+        return digest_of(Store(folder), "text", ["toy-2.4"], np.array(positions))
+
+    before, state = digest(0, 5, 7), state_of(Store(folder), "text")
+    with Writer(folder) as writer:
+        writer.merge("text")
+    assert state_of(Store(folder), "text") != state
+    assert digest(0, 5, 7) == before
+    assert digest(0, 5, 8) != before
 
 
 def test_nothing_is_written_twice(folder):
