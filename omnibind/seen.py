@@ -42,6 +42,13 @@ class Seen:
         found = {m: _prefixes(np.asarray(digests, "S16")) for m, digests in ids.items()}
         return cls({m: np.unique(prefixes) for m, prefixes in found.items()})
 
+    def __or__(self, other: Seen) -> Seen:
+        """What either of two trainings has seen."""
+        none = np.empty(0, np.uint64)
+        both = sorted({*self.prefixes, *other.prefixes})
+        one, two = self.prefixes, other.prefixes
+        return Seen({m: np.union1d(one.get(m, none), two.get(m, none)) for m in both})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:

@@ -20,7 +20,7 @@ from omnibind.binder import Binder
 from omnibind.checkpoint import BoundCheckpoint, read_checkpoint, write_checkpoint
 from omnibind.errors import TrainingError
 from omnibind.projectors import HeadEnsemble, Projector
-from omnibind.seen import SEEN
+from omnibind.seen import SEEN, Seen, read_seen, write_seen
 from omnibind.specs import Recipe, Slot, SpaceSpec
 from omnibind.training.descent import DescentSettings, OnStep, descend
 from omnibind.training.done import fingerprint, of_rows, of_tuples
@@ -33,9 +33,8 @@ from omnibind.training.route import loads, router_tuples
 from omnibind.training.routers import RouterObjective, RouterSettings
 from omnibind.training.transfer import transferred
 from omnibind.training.tuples import RowSource, Tuples
-from omnibind.writing import copy_file
 
-__all__ = ["SHARE", "Added", "Measure", "add", "grow", "grown_recipe"]
+__all__ = ["SHARE", "Added", "Measure", "add", "all_seen", "grow", "grown_recipe"]
 
 SHARE = 0.08
 """Of the full bind's work, that is spent on a new space by default; a step of the heads of one
@@ -81,7 +80,8 @@ def add(
     out: Path | None = None,
     heads: HeadSettings | None = None,
     routers: RouterSettings | None = None,
-    seen: Path | None = None,
+    seen: Seen | None = None,
+    facts: Mapping[str, Any] | None = None,
     measure: Measure | None = None,
     on_step: OnStep | None = None,
 ) -> Added:
@@ -99,7 +99,9 @@ def add(
         heads: by default those of the checkpoint, with as many steps as `SHARE` of the full
             bind's work pays for, at a rate that is raised as the steps are fewer.
         routers: likewise.
-        seen: file of the items that training has seen; by default that of the checkpoint.
+        seen: the items that are trained on now; what the checkpoint has seen before is
+            kept beside them. Without it only that is kept.
+        facts: of these items, to record beside the settings.
         measure: called with the grown checkpoint before it is written; gives facts to record.
         on_step: told of each step.
 
@@ -111,17 +113,32 @@ def add(
     before, place = read_checkpoint(to), out or to
     work = place.with_name(f"{place.name}.adding")
     after, seconds = grow(before, space, rows, tuples, work, heads, routers, on_step)
+    *earlier, now = after.facts["added"]
+    after = replace(after, facts={**after.facts, "added": [*earlier, {**now, **(facts or {})}]})
     if measure:
         after = replace(after, facts={**after.facts, **measure(after)})
     part = work / "checkpoint"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    if (seen or to / SEEN).is_file():
-        copy_file(seen or to / SEEN, part / SEEN)
+    if (known := all_seen(to, seen)) is not None:
+        write_seen(known, part / SEEN)
     write_checkpoint(after, part, spaces, as_in=to)
     exchange(part, place)
     shutil.rmtree(work)
     return Added(folder=place, seconds=seconds, full_seconds=_full_seconds(before))
+
+
+def all_seen(checkpoint: Path, now: Seen | None = None) -> Seen | None:
+    """What a checkpoint has seen, and what it is trained on now; None where it does not say what it
+    has seen: then nobody could tell what it has not.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if not (checkpoint / SEEN).is_file():
+        return None
+    before = read_seen(checkpoint / SEEN)
+    return before | now if now else before
 
 
 def grow(

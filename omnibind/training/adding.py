@@ -1,8 +1,8 @@
 """`omnibind bind add`: from a binding and the name of a space to a checkpoint that has it.
 
 The binding's pools are encoded by the new space alone, into a column of its store; its pairs are
-used again, unless a pool of a new modality comes with the space. See `omnibind.training.add` for
-what is trained.
+used again, where they are of the items and links that are asked for; with another pool or link, or
+a pool of a new modality, pairs are found anew. See `omnibind.training.add` for what is trained.
 
 DIR/added/SPACE   what the stages `embed` and `pair` record of it
 """
@@ -20,20 +20,21 @@ from omnibind.binder import Binder
 from omnibind.checkpoint import BoundCheckpoint, read_checkpoint
 from omnibind.embedder import Embedder
 from omnibind.engine import Engine
-from omnibind.errors import PoolError
+from omnibind.errors import PoolError, TrainingError
 from omnibind.evaluation import AnyToAny, Evaluation, Figure, refuse_unmeasurable
 from omnibind.evaluation import bound as retrieved
 from omnibind.plugins import Registry
-from omnibind.seen import SEEN
+from omnibind.seen import Seen
 from omnibind.store import Store, StoreRows, only_writer
-from omnibind.training.add import Added, add, grown_recipe
+from omnibind.training.add import Added, add, all_seen, grown_recipe
 from omnibind.training.asked import Asked, read_asked
 from omnibind.training.embed_stage import embed
 from omnibind.training.evaluate_stage import encoded_benchmark, model_of
 from omnibind.training.exchange import finish_exchange
-from omnibind.training.learn_stages import CHECKPOINT, steps
+from omnibind.training.learn_stages import CHECKPOINT, paired_facts, steps
+from omnibind.training.links import parse_link
 from omnibind.training.pair_stage import FOLDER as PAIRS
-from omnibind.training.pair_stage import pair
+from omnibind.training.pair_stage import pair, paired_alike
 from omnibind.training.plan import Plan, Settings, make_plan
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.strict import refuse_failed
@@ -119,9 +120,14 @@ def add_space(
         if strict:
             refuse_failed(encoded, plan.out)
         rows = StoreRows(Store(plan.store_folder()), plan.spaces.values())
-        tuples, seen = _tuples(plan, home, place, rows, progress, talk)
+        again = _reusable(plan, home, links)
+        tuples = _tuples(plan, home, rows, progress, talk, again=again)
+        seen = _seen(rows, tuples)
+        known_seen = all_seen(place, seen)
+        if known_seen is None:
+            talk(f"{place} does not say what its training has seen, nor will the new one")
         tried = {
-            data: encoded_benchmark(plan, _all_spaces(plan), data, seen, progress, talk)
+            data: encoded_benchmark(plan, _all_spaces(plan), data, known_seen, progress, talk)
             for data in plan.benchmarks
         }
         for data, benchmark in tried.items():
@@ -145,6 +151,7 @@ def add_space(
                 tuples=tuples,
                 spaces=plan.spaces,
                 seen=seen,
+                facts=paired_facts(plan, (home if again else plan.out) / PAIRS),
                 measure=measure,
                 on_step=on_step,
             )
@@ -212,23 +219,41 @@ def _merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
     return [*(one for one in old if one.partition("=")[0] not in said), *new]
 
 
+def _reusable(plan: Plan, home: Path, links: Sequence[str]) -> bool:
+    """Whether the binding's pairs are those of the pools and links that are asked for."""
+    asked = {"-".join(pair) for pair, _ in (parse_link(link, plan.pools) for link in links)}
+    return paired_alike(home, plan, asked)
+
+
 def _tuples(
-    plan: Plan, home: Path, place: Path, rows: StoreRows, progress: Progress, talk: Talk
-) -> tuple[Tuples, Path]:
-    """Tuples whose items have rows of every space, and the file of what training has seen."""
-    there = home / PAIRS / "tuples.parquet"
-    tuples = read_tuples(there) if there.is_file() else None
-    if tuples is not None and set(tuples.modalities) == set(plan.pools):
+    plan: Plan, home: Path, rows: StoreRows, progress: Progress, talk: Talk, *, again: bool
+) -> Tuples:
+    """Tuples whose items have rows of every space."""
+    if again:
+        tuples = read_tuples(home / PAIRS / "tuples.parquet")
         talk(f"the {len(tuples)} tuples of {home / PAIRS} are used again")
-        return _whole(tuples, rows, talk), place / SEEN
+        return _whole(plan, tuples, rows, talk)
+    if (home / PAIRS / "tuples.parquet").is_file():
+        talk(f"the tuples of {home / PAIRS} are of other items or options: pairs are found anew")
     pair(plan, progress, talk)
-    return read_tuples(plan.out / PAIRS / "tuples.parquet"), plan.out / PAIRS / SEEN
+    return read_tuples(plan.out / PAIRS / "tuples.parquet")
 
 
-def _whole(tuples: Tuples, rows: StoreRows, talk: Talk) -> Tuples:
+def _seen(rows: StoreRows, tuples: Tuples) -> Seen:
+    """Items that the new space is trained on."""
+    return Seen.of({m: rows.store.digests(m)[at.numpy()] for m, at in tuples.pools.items()})
+
+
+def _whole(plan: Plan, tuples: Tuples, rows: StoreRows, talk: Talk) -> Tuples:
     kept = torch.ones(len(tuples), dtype=torch.bool)
     for modality, items in tuples.items.items():
         kept &= torch.from_numpy(rows.whole(modality))[items] | (items == MISSING)
+    if int(kept.sum()) < plan.settings.min_pairs:
+        raise TrainingError(
+            f"at least {plan.settings.min_pairs} tuples whose items have rows of every space",
+            found=f"{int(kept.sum())} of {len(tuples)}; see {plan.out / 'embed'}",
+            next_step="mend the items that the new space could not encode, or give other pools",
+        )
     if not kept.all():
         talk(f"{int((~kept).sum())} tuples have an item without a row of the new space: left out")
     return tuples if kept.all() else tuples.only(kept)

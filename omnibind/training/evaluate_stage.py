@@ -24,7 +24,7 @@ from omnibind.evaluation import (
     said_of,
 )
 from omnibind.evaluation.labelled import LabelledItem
-from omnibind.seen import SEEN, read_seen
+from omnibind.seen import SEEN, Seen, read_seen
 from omnibind.training.done import done, fingerprint, mark_done
 from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
@@ -66,10 +66,11 @@ def measure(
     if facts is not None and not unmeasured(facts):
         return Ran(skipped=True, facts=facts)
     inputs, folder, model = _inputs(plan, made_of), plan.out / FOLDER, model_of(bound, plan)
+    seen = read_seen(_seen(plan)) if _seen(plan).is_file() else None
     found, written = dict[str, Any](), list[Path]()
     for name, data in _named(plan.benchmarks).items():
         try:
-            benchmark = encoded_benchmark(plan, model, data, _seen(plan), progress, talk)
+            benchmark = encoded_benchmark(plan, model, data, seen, progress, talk)
             evaluation = benchmark.evaluate(model, plan.prompts)
         except OmnibindError as error:
             talk(f"warning: {data} is not measured: {error}")
@@ -104,7 +105,7 @@ def model_of(bound: BoundCheckpoint, plan: Plan) -> Embedder:
 
 
 def encoded_benchmark(
-    plan: Plan, model: Embedder, data: str, seen: Path, progress: Progress, talk: Talk
+    plan: Plan, model: Embedder, data: str, seen: Seen | None, progress: Progress, talk: Talk
 ) -> Benchmark:
     """Encodes a benchmark, and says which items failed and which training has seen."""
     items = labelled_items(data, plan.known)
@@ -113,7 +114,7 @@ def encoded_benchmark(
             model,
             items,
             name=data,
-            seen=read_seen(seen) if seen.is_file() else None,
+            seen=seen,
             on_done=partial(_one, advance),
         )
     for failure in found.failures:

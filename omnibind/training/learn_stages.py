@@ -38,7 +38,16 @@ from omnibind.training.progress import Progress, Talk
 from omnibind.training.tuples import Tuples, read_tuples
 from omnibind.writing import copy_file
 
-__all__ = ["CHECKPOINT", "checkpoint", "evaluate", "project", "route", "steps", "trimmed"]
+__all__ = [
+    "CHECKPOINT",
+    "checkpoint",
+    "evaluate",
+    "paired_facts",
+    "project",
+    "route",
+    "steps",
+    "trimmed",
+]
 
 CHECKPOINT = "checkpoint"
 PAIR = "pair"
@@ -90,7 +99,10 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     """
     bound, folder = _bound(plan), plan.out / CHECKPOINT
     finish_exchange(folder)
-    bound = replace(bound, facts={**_facts(plan), "evaluation": _figures(plan), **bound.facts})
+    bound = replace(
+        bound,
+        facts={**paired_facts(plan, plan.out / PAIRS), "evaluation": _figures(plan), **bound.facts},
+    )
     made_of = fingerprint(bound.facts, _learned(plan))
     write_asked(plan)
     known = done(plan.out, made_of, DONE)
@@ -107,6 +119,22 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     recorded = {"said": str(folder), "folder": str(folder)}
     mark_done(plan.out, made_of, recorded, name=DONE)
     return Ran(skipped=False, facts=recorded)
+
+
+def paired_facts(plan: Plan, pairs: Path) -> dict[str, Any]:
+    """What a reader of a checkpoint should know of the data that it was trained on.
+
+    Args:
+        plan: names the pools.
+        pairs: the folder that the stage `pair` made of them.
+    """
+    report = _content(pairs, "report.json")
+    return {
+        "pools": {m: [pool.where for pool in pools] for m, pools in plan.pools.items()},
+        "excluded": _content(pairs, "exclusions.json"),
+        "links": report["links"],
+        "distinct_pairs": report["distinct_pairs"],
+    }
 
 
 def trimmed(recipe: Recipe, plan: Plan) -> Recipe:
@@ -206,17 +234,6 @@ def steps(progress: Progress, label: str) -> Generator[OnStep]:
             at[0] = step
 
         yield on_step
-
-
-def _facts(plan: Plan) -> dict[str, Any]:
-    """What a reader of the checkpoint should know of its data."""
-    report = _content(plan.out / PAIRS, "report.json")
-    return {
-        "pools": {m: [pool.where for pool in pools] for m, pools in plan.pools.items()},
-        "excluded": _content(plan.out / PAIRS, "exclusions.json"),
-        "links": report["links"],
-        "distinct_pairs": report["distinct_pairs"],
-    }
 
 
 def _bound(plan: Plan) -> BoundCheckpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +65,21 @@ def paired(plan: Plan) -> str | None:
     return inputs if done(plan.out / FOLDER, inputs) is not None else None
 
 
-def paired_alike(home: Path, plan: Plan) -> bool:
+def paired_alike(home: Path, plan: Plan, asked: Collection[str] = ()) -> bool:
     """Whether the pairs of another folder are what the plan's own would be, spaces that are new in
     it left aside: of the same items of the same store, less the same benchmarks, by the same
-    links."""
+    links.
+
+    Args:
+        home: the other folder.
+        plan: its rows are there.
+        asked: links, `MODALITY-MODALITY`, that the pairs have to have been found by.
+    """
     facts = last_done(home / FOLDER)
     if facts is None or facts.get("choice") != _choice(plan):
         return False
-    return facts["links"].items() <= _links(plan).items()
+    theirs, ours = facts["links"], _links(plan)
+    return theirs.items() <= ours.items() and set(asked) <= theirs.keys()
 
 
 def _inputs(plan: Plan, rows: str) -> str:
