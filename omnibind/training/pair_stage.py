@@ -26,12 +26,14 @@ from omnibind.training.plan import Plan, Ran
 from omnibind.training.progress import Progress, Talk
 from omnibind.training.rows_made import read_items
 from omnibind.training.tuples import write_tuples
+from omnibind.weights.checksums import checksum
 from omnibind.writing import write_text
 
 __all__ = ["FOLDER", "pair", "paired", "paired_alike"]
 
 FOLDER = "pairs"
-OUTPUTS = ("tuples.parquet", "report.json", "exclusions.json", SEEN)
+TUPLES = "tuples.parquet"
+OUTPUTS = (TUPLES, "report.json", "exclusions.json", SEEN)
 
 
 def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
@@ -57,12 +59,11 @@ def pair(plan: Plan, progress: Progress, talk: Talk) -> Ran:
 
 
 def paired(plan: Plan) -> str | None:
-    """What the pairs were made of, as a fingerprint; None where they are not, or not of this."""
-    rows = embedded(plan)
-    if rows is None:
+    """A digest of the rows and the tuples; None where they are not there, or not of this plan."""
+    rows, folder = embedded(plan), plan.out / FOLDER
+    if rows is None or done(folder, _inputs(plan, rows)) is None:
         return None
-    inputs = _inputs(plan, rows)
-    return inputs if done(plan.out / FOLDER, inputs) is not None else None
+    return fingerprint(rows, checksum(folder / TUPLES))
 
 
 def paired_alike(home: Path, plan: Plan, asked: Collection[str] = ()) -> bool:
@@ -137,7 +138,7 @@ def _pair(plan: Plan, rows_made: str, progress: Progress, talk: Talk) -> dict[st
     _write_json(folder / "report.json", report)
     _write_json(folder / "exclusions.json", {m: e.to_json() for m, e in excluded.items()})
     write_seen(_seen(rows.store, items), folder / SEEN)
-    write_tuples(tuples, folder / "tuples.parquet")
+    write_tuples(tuples, folder / TUPLES)
     return {
         "said": f"{len(tuples)} tuples",
         "choice": _choice(plan),

@@ -122,6 +122,11 @@ def test_a_file_with_a_new_date_and_old_content_changes_nothing_that_was_learned
     assert [name for name, as_before in again.items() if not as_before] == ["embed"]
 
 
+def test_equal_pairs_by_another_bound_are_learned_from_once(bind):
+    again = states(bind("--min-pairs", "6", "--json"))
+    assert [name for name, as_before in again.items() if not as_before] == ["pair"]
+
+
 def test_a_command_that_was_refused_changes_nothing_that_was_done(bind, out):
     other = bind("--weights", "random", "--size", "full")
     assert (other.code, "store drop" in other.err) == (2, True), other.err
@@ -155,6 +160,13 @@ def test_what_was_deleted_or_damaged_is_made_again(bind, out, gone, stage, how):
     made = [name for name, as_before in again.items() if not as_before]
     assert made == ([stage] if how == "gone" or path.suffix != ".md" else [])
     assert content(out / "checkpoint") == before
+
+
+def test_a_file_of_the_store_that_cannot_be_read_is_said(bind, out):
+    for file in (out / "store" / "image.lance" / "data").iterdir():
+        file.write_bytes(b"nothing")
+    ran = bind()
+    assert (ran.code, "store verify" in ran.err) == (2, True), ran.err
 
 
 def test_figures_that_were_deleted_are_measured_again(bind, out, benchmark):
