@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from omnibind.errors import TrainingError
+from omnibind.writing import saying_no_room, write_text
 
 __all__ = ["Curves", "Pace", "read_curves"]
 
@@ -40,9 +41,7 @@ class Curves:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "curves.jsonl"
         kept = [point for point in read_curves(folder) if point["step"] < start]
-        part = path.with_name("curves.jsonl.part")
-        part.write_text("".join(json.dumps(point) + "\n" for point in kept), encoding="utf-8")
-        part.replace(path)
+        write_text(path, "".join(json.dumps(point) + "\n" for point in kept))
         self._lines = path.open("a", encoding="utf-8")
         self._events = Events(folder / "curves", start)
 
@@ -62,19 +61,17 @@ class Curves:
                 self._events.close()
 
     def add(self, step: int, points: Mapping[str, float]) -> None:
-        """One point of each curve."""
+        """One point of each curve.
+
+        Raises:
+            NoRoomError: the disk is full.
+        """
         if not self._writes:
             return
-        try:
+        with saying_no_room(Path(self._lines.name)):
             self._lines.write(json.dumps({"step": step, **points}) + "\n")
             self._lines.flush()
             self._events.add(step, points)
-        except OSError as error:
-            raise TrainingError(
-                f"the curves of step {step} in {self._lines.name}",
-                found=f"{type(error).__name__}: {error}",
-                next_step="make room on the disk; the same command goes on from the last state",
-            ) from error
 
 
 class Pace:

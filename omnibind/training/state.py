@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from omnibind.errors import TrainingError
+from omnibind.writing import whole
 
 __all__ = ["Restored", "forget", "restore", "save"]
 
@@ -43,23 +43,17 @@ def save(
         optimiser: over parameters of the module.
         inputs: fingerprint of what the run depends on.
         at: where a run goes on from it.
+
+    Raises:
+        NoRoomError: the disk is full; the state of before is kept.
     """
     tensors = {f"module/{key}": value for key, value in module.state_dict().items()}
     for name, parameter in module.named_parameters():
         for key, value in cast("dict[str, Tensor]", optimiser.state.get(parameter, {})).items():
             tensors[f"optimiser/{name}/{key}"] = value
     facts = json.dumps({"inputs": inputs, **at._asdict()})
-    part = folder / f"{NAME}.part"
-    try:
+    with whole(folder / NAME) as part:
         save_file({k: v.contiguous() for k, v in tensors.items()}, part, metadata={"state": facts})
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise TrainingError(
-            f"the state of step {at.step} in {folder}",
-            found=f"{type(error).__name__}: {error}",
-            next_step="make room on the disk; the same command goes on from the last state",
-        ) from error
-    part.replace(folder / NAME)
 
 
 def restore(

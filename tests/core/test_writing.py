@@ -68,7 +68,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "projector": lambda file: write_projector(Linear("a", 64, 64), file, backbone="back"),
     "routers": lambda file: write_routers({"text": Router(64, ["a", "b"])}, file),
     "tuples": lambda file: write_tuples(_tuples(2000), file),
-    "done": lambda file: mark_done(file.parent, "inputs", {"said": "x" * 10_000}, file.name),
+    "done": lambda file: mark_done(file.parent, "inputs", {"said": "x" * 10_000}, name=file.name),
     "checkpoint": _checkpoint,
     "errors": _errors,
 }

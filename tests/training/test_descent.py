@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnibind.errors import TrainingError
+from omnibind.errors import NoRoomError, TrainingError
 from omnibind.training import project, route
 from omnibind.training.curves import Curves, Pace, read_curves
 from omnibind.training.descent import DescentSettings, descend, rate_at
@@ -150,7 +150,7 @@ def test_curves_that_find_no_room_end_the_run_with_a_reason(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # files of 4 KiB at most
     try:
-        with pytest.raises(TrainingError, match="make room on the disk"):
+        with pytest.raises(NoRoomError, match="make room on the disk"):
             _many_points(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
