@@ -145,27 +145,31 @@ class Residency:
 
         Nothing is loaded ahead until the next `expect`.
         """
-        with self._changed:
-            self._ahead = False
-            idle = [resident for resident in self._known.values() if resident.idle]
-            for resident in idle:
-                resident.leave()
-            self._changed.notify_all()
-        emptied(self.device)
-        return bool(idle)
+        return self._emptied(keep=True)
 
     def close(self) -> None:
-        """Stops loading ahead, and drops what is not held."""
+        """Stops loading ahead, and drops what is not held; no copies are made of it."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         if self._loader:
             self._loader.join()
-        self.make_room()
+        self._emptied(keep=False)
         with self._changed:
             for resident in self._known.values():
                 if not (resident.there or resident.busy):
                     resident.forget()
+
+    def _emptied(self, *, keep: bool) -> bool:
+        """Takes what is not held off the device; True if anything went."""
+        with self._changed:
+            self._ahead = False
+            idle = [resident for resident in self._known.values() if resident.idle]
+            for resident in idle:
+                resident.leave(keep=keep)
+            self._changed.notify_all()
+        emptied(self.device)
+        return bool(idle)
 
     def _resident(self, spec: EncoderSpec) -> Resident:
         if spec.key not in self._known:
