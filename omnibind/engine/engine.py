@@ -15,7 +15,7 @@ from omnibind.engine.batching import Batcher
 from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.finishing import finishes_early
 from omnibind.engine.floor import Floor
-from omnibind.engine.graphs import Graphs, recorder
+from omnibind.engine.graphs import CudaCaptures, Graphs, recorder
 from omnibind.engine.items import Item
 from omnibind.engine.job import Job, OnDone, Parts
 from omnibind.engine.lane import Lane
@@ -350,7 +350,7 @@ def _read(items: Iterable[Item], modalities: Iterable[str]) -> Iterable[str]:
 
 
 def _graphs(device: torch.device) -> Graphs:
-    return Graphs(recorder(device))
+    return Graphs(recorder(CudaCaptures(device)))
 
 
 def _refuse_graphs(devices: Sequence[torch.device]) -> None:
