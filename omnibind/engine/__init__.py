@@ -2,7 +2,7 @@
 
 from omnibind.engine.engine import Engine, shared_engine
 from omnibind.engine.items import Item, recognise
-from omnibind.engine.outcome import Cancel, Cancelled, Encoded, Interrupted
+from omnibind.engine.outcome import Cancel, Cancelled, Closed, Encoded, Interrupted
 from omnibind.engine.precision import Dtype
 from omnibind.engine.report.stats import Stats
 from omnibind.engine.requests import Priority
@@ -11,6 +11,7 @@ from omnibind.engine.rowcache import RowCache
 __all__ = [
     "Cancel",
     "Cancelled",
+    "Closed",
     "Dtype",
     "Encoded",
     "Engine",

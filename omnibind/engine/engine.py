@@ -22,7 +22,7 @@ from omnibind.engine.lane import Lane
 from omnibind.engine.memory.budget import budget_of
 from omnibind.engine.memory.residency import Residency, groups
 from omnibind.engine.networks import Networks
-from omnibind.engine.outcome import Cancel, Encoded
+from omnibind.engine.outcome import Cancel, Cancelled, Closed, Encoded, Interrupted
 from omnibind.engine.placement import place
 from omnibind.engine.precision import Dtype, resolved
 from omnibind.engine.prepare import Preparer
@@ -134,10 +134,11 @@ class Engine:
         self._active: dict[Job, dict[str, EncoderSpec]] = {}
         self._expected: dict[Job, list[EncoderSpec]] = {}
         self._guard = threading.Lock()
+        self._closing = Cancel(Closed)
         self._snapshot = partial(_snapshot, self._stats, self._batcher, self._lanes)
         self._publisher = Publisher(self._snapshot)
         self._end = weakref.finalize(
-            self, _end, self._publisher, self._batcher, self._pool, self._lanes
+            self, _end, self._pid, self._publisher, self._batcher, self._pool, self._lanes
         )
 
     @property
@@ -168,8 +169,11 @@ class Engine:
             SetupError: an encoder cannot be built, or gives rows of the wrong shape.
             Interrupted: Ctrl-C; it has the rows so far.
             Cancelled: by `cancel`; it has them too.
+            Closed: the engine is closed, or was in the middle of the call; it has them too.
         """
         refuse_fork(self._pid)
+        if self.closed:
+            raise Closed
         by_key = {m: {spec.key: spec for spec in specs} for m, specs in encoders.items()}
         specs = {key: s for m in _read(items, by_key) for key, s in by_key[m].items()}
         job = Job(
@@ -179,23 +183,25 @@ class Engine:
             window=AHEAD * self.batch_size,
             on_done=on_done,
         )
-        if cancel is not None:
-            cancel.watch(job)
+        endings = [self._closing, *([cancel] if cancel else [])]
         try:
-            turns = self._turns(job, specs)
-            for lane in self._lanes:
-                lane.start()
-            self._publisher.start()
-
-            def before(turn: int) -> None:
-                if len(turns) > 1:
-                    self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
-
-            encoded = job.run(items, turns, before)
-        finally:
-            self._forget(job)
-        self.networks.garbage.settle()
-        return encoded
+            try:
+                for ending in endings:
+                    ending.watch(job)
+                return self._run(job, items, specs)
+            except BaseException as error:
+                job.leave(error)
+                raise
+            finally:
+                self._forget(job, endings)
+        except KeyboardInterrupt as error:  # it may have come in the middle of what is done above
+            job.leave(error)
+            self._forget(job, endings)
+            self._say_expected()
+            raise Interrupted(job.encoded()) from None
+        except (Cancelled, Closed) as error:
+            error.done = job.encoded()
+            raise
 
     def fits(self, encoders: EncodersByModality) -> bool:
         """Whether the weights of all these encoders can be on the devices together."""
@@ -215,10 +221,20 @@ class Engine:
         for lane in self._lanes:
             lane.residency.make_room()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed: it encodes nothing any more."""
+        return self._closing.asked
+
     def close(self) -> None:
-        """Ends the threads, frees the devices."""
-        self._end()
-        release(self)
+        """Ends the calls that are under way, and the threads; frees the devices.
+
+        Whoever waits for rows is told at once; a forward that has begun is waited for.
+        """
+        if os.getpid() == self._pid:  # its threads and devices are the process's that made it
+            self._closing()
+            self._end()
+            release(self)
 
     def _made_lanes(self, memory: str | int | None, *, early: bool, graphs: bool) -> list[Lane]:
         lanes: list[Lane] = []
@@ -246,6 +262,20 @@ class Engine:
                 )
             )
         return lanes
+
+    def _run(self, job: Job, items: Iterable[Item], specs: Mapping[str, EncoderSpec]) -> Encoded:
+        turns = self._turns(job, specs)
+        for lane in self._lanes:
+            lane.start()
+        self._publisher.start()
+
+        def before(turn: int) -> None:
+            if len(turns) > 1:
+                self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
+
+        encoded = job.run(items, turns, before)
+        self.networks.garbage.settle()
+        return encoded
 
     @property
     def _unbounded(self) -> bool:
@@ -301,7 +331,9 @@ class Engine:
             self._expected[job] = list(specs)
         self._say_expected()
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: Job, endings: Iterable[Cancel]) -> None:
+        for ending in endings:
+            ending.leave(job)
         with self._guard:
             self._active.pop(job, None)
             expected = self._expected.pop(job, None)
@@ -366,13 +398,21 @@ def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats
     return stats.snapshot(batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes))
 
 
-def _end(publisher: Publisher, batcher: Batcher, workers: Workers, lanes: Sequence[Lane]) -> None:
+def _end(
+    process: int,
+    publisher: Publisher,
+    batcher: Batcher,
+    workers: Workers,
+    lanes: Sequence[Lane],
+) -> None:
+    if os.getpid() != process:  # forked: neither the threads nor the devices came along
+        return
     if publisher.is_this_thread:  # which found the engine to be garbage, perhaps under a lock
-        parts = (publisher, batcher, workers, lanes)
+        parts = (process, publisher, batcher, workers, lanes)
         threading.Thread(target=_end, args=parts, daemon=True).start()
         return
+    batcher.close()
     publisher.close()
     workers.close()
-    batcher.close()
     for lane in lanes:
         lane.close()

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import nn
 
+from omnibind.engine.interrupts import Condition
 from omnibind.engine.memory.copies import Copies, Moved, emptied
 from omnibind.engine.memory.resident import Build, Resident
 from omnibind.specs import EncoderSpec
@@ -65,7 +66,7 @@ class Residency:
         self._expected: list[str] = []
         self._ahead = True
         self._queue: deque[object] = deque()
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._thread = threading.local()
         self._uses = 0
         self._loader: threading.Thread | None = None
@@ -105,10 +106,11 @@ class Residency:
                 resident.released = False
             self._expected, self._ahead = list(dict.fromkeys(s.key for s in specs)), True
             if specs and self._loader is None and not self._closed:
-                self._loader = threading.Thread(
+                loader = threading.Thread(
                     target=self._load_ahead, name="omnibind-loader", daemon=True
                 )
-                self._loader.start()
+                loader.start()
+                self._loader = loader  # not before: an interrupt may have kept it from starting
             self._changed.notify_all()
 
     def release(self, key: str) -> None:
