@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import zip_longest
 
 import torch
@@ -34,10 +34,9 @@ from omnibind.engine.rowcache import RowCache
 from omnibind.engine.workers import Workers
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Long, Size
-from omnibind.weights import cache_folder
 from omnibind.weights.build import Weights
 
-__all__ = ["Engine", "shared_engine"]
+__all__ = ["Engine"]
 
 EncodersByModality = Mapping[str, Sequence[EncoderSpec]]
 AHEAD = 3
@@ -77,7 +76,8 @@ class Engine:
 
     Raises:
         SetupError: a device that is not there, is another engine's or cannot multiply `dtype`,
-            `memory` that says nothing, or `graphs` without a GPU of CUDA.
+            `memory` that says nothing, a number out of its range, or `graphs` without a GPU of
+            CUDA.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Engine:
         graphs: bool = False,
         cache: RowCache | None = None,
     ) -> None:
+        _refuse_numbers(workers=workers, batch_size=batch_size, latency=latency, spool=spool)
         self.devices = pick(device)
         if graphs:
             _refuse_graphs(self.devices)
@@ -347,32 +348,6 @@ class Engine:
             lane.residency.expect([spec for key, spec in wanted.items() if lane.runs(key)])
 
 
-@cache
-def shared_engine(
-    *,
-    device: str = "auto",
-    size: Size = "full",
-    weights: Weights = "official",
-    long: Long = "windows",
-    dtype: Dtype = "auto",
-    memory: str | int | None = "auto",
-    processes: bool = False,
-    cached: bool = True,
-) -> Engine:
-    """The engine of this process for one way of building encoders; every caller shares it."""
-    rows = RowCache(cache_folder() / "rows.sqlite") if cached else None
-    return Engine(
-        device=device,
-        size=size,
-        weights=weights,
-        long=long,
-        dtype=dtype,
-        memory=memory,
-        processes=processes,
-        cache=rows,
-    )
-
-
 def _read(items: Iterable[Item], modalities: Iterable[str]) -> Iterable[str]:
     """The modalities whose encoders get work; all of them where items come one by one."""
     if not isinstance(items, Sequence):
@@ -392,6 +367,22 @@ def _refuse_graphs(devices: Sequence[torch.device]) -> None:
             found=f"{', '.join(map(str, devices))}: none is a GPU of CUDA",
             next_step="leave it out, or choose a GPU",
         )
+
+
+def _refuse_numbers(*, workers: int | None, batch_size: int, latency: float, spool: int) -> None:
+    given: dict[str, tuple[float | None, int]] = {
+        "workers": (workers, 1),
+        "batch_size": (batch_size, 1),
+        "latency": (latency, 0),
+        "spool": (spool, 0),
+    }
+    for name, (value, least) in given.items():
+        if value is not None and not value >= least:  # NaN too
+            raise SetupError(
+                f"an engine with {name}={value}",
+                found=f"{value} is not in the range x>={least}",
+                next_step="choose a number in that range, or leave it out",
+            )
 
 
 def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:

@@ -1,16 +1,19 @@
-"""An engine that is closed says so to everybody."""
+"""An engine that is closed says so to everybody, and whoever asks again has a new one."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from omnibind.engine import Cancel, Closed, Engine, Item, recognise
+from omnibind.engine import Cancel, Closed, Engine, Item, recognise, shared_engine
+from omnibind.engine.shared import forget_engines
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
 from omnibind.specs import EncoderSpec
@@ -116,3 +119,71 @@ def test_a_cancel_forgets_calls_that_have_ended(engine: Engine) -> None:
     cancel = Cancel()
     engine.encode(texts(1), {"text": [LENGTH]}, cancel=cancel)
     assert not cancel._calls
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Engine]]:
+    monkeypatch.setenv("OMNIBIND_CACHE", str(tmp_path))
+    forget_engines()
+    made: list[Engine] = []
+
+    def get() -> Engine:
+        made.append(shared_engine(device="cpu", size="tiny"))
+        return made[-1]
+
+    yield get
+    for one in made:
+        one.close()
+    forget_engines()
+
+
+def test_a_shared_engine_that_is_closed_is_replaced(shared: Callable[[], Engine]) -> None:
+    first = shared()
+    assert shared() is first
+    first.close()
+    assert shared() is not first
+    assert len(shared().encode(texts(1), {"text": [LENGTH]}).rows["length"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "found"),
+    [
+        ({"batch_size": 0}, "0 is not in the range x>=1"),
+        ({"batch_size": -3}, "-3 is not in the range x>=1"),
+        ({"workers": 0}, "0 is not in the range x>=1"),
+        ({"workers": -1}, "-1 is not in the range x>=1"),
+        ({"latency": -0.1}, "-0.1 is not in the range x>=0"),
+        ({"latency": float("nan")}, "nan is not in the range x>=0"),
+        ({"spool": -1}, "-1 is not in the range x>=0"),
+    ],
+)
+def test_impossible_numbers_are_refused_as_by_the_command_line(
+    number: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(SetupError, match=f"with {next(iter(number))}=(.|\n)*{found}"):
+        Engine(device="cpu", size="tiny", **number)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning")  # others use it
+def test_a_forked_process_has_a_shared_engine_of_its_own_and_closes_none_of_before(
+    shared: Callable[[], Engine],
+) -> None:
+    before = shared()
+    before.encode(texts(1), {"text": [LENGTH]})
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            own = shared()
+            before._end()  # as at its exit
+            rows = own.encode(texts(1), {"text": [LENGTH]}).rows["length"]
+            os.write(write, f"{own is before} {before._batcher._closed} {len(rows)}".encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    assert os.read(read, 100) == b"False False 1"
+    os.close(read)
+    assert not before.closed
