@@ -10,7 +10,8 @@ OmnibindError
 │   ├── PoolError           a pool, or pairs made of pools, that nothing can be learned from
 │   ├── StoreError          a store that cannot be read, written or does not fit
 │   ├── TrainingError       training that cannot start, or had to stop
-│   └── NoRoomError         a file for which the disk has no room
+│   ├── NoRoomError         a file for which the disk has no room
+│   └── Closed              an engine that was closed (in `omnibind.engine`)
 ├── ItemError           one item cannot become a row: exit code 1
 │   └── MediaError          it cannot be read or decoded
 └── ShapeError          rows of the wrong width

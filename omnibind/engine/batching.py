@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 
+from omnibind.engine.interrupts import Condition
 from omnibind.engine.requests import Batch, Caller, Limits, Priority, Request, Runner
 
 __all__ = ["Batcher"]
@@ -38,9 +38,9 @@ class Batcher:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._bins: dict[Bin, _Waiting] = {}
-        self._coming: Counter[str] = Counter()
+        self._coming: dict[int, Counter[str]] = {}
         self._idle: Counter[int] = Counter()
         self._nbytes = 0
         self._closed = False
@@ -68,25 +68,32 @@ class Batcher:
         """Threads of a runner that wait for a batch."""
         return self._idle[id(runner)]
 
-    def expect(self, keys: Iterable[str]) -> None:
-        """Says that a sample for each of these encoders is being prepared."""
+    def expect(self, caller: Caller, keys: Iterable[str]) -> None:
+        """Says that a caller is about to put a sample for each of these encoders."""
         with self._changed:
-            self._coming.update(keys)
+            self._coming.setdefault(id(caller), Counter()).update(keys)
 
-    def put(self, requests: Iterable[Request], expected: Iterable[str] = ()) -> None:
-        """Adds requests, and takes back what was expected.
+    def put(
+        self,
+        requests: Iterable[Request],
+        *,
+        caller: Caller | None = None,
+        expected: Iterable[str] = (),
+    ) -> None:
+        """Adds requests, and takes back what the caller had said to expect.
 
         Runners look again when a bin is new or full, or nothing more is coming for an encoder.
         """
         listed, over = list(requests), list(expected)
         with self._changed:
-            self._coming.subtract(over)
+            self._arrived(caller, over)
             broken = self._broken
-            news = any(self._coming[key] <= 0 for key in over)
+            news = any(not self._is_coming(key) for key in over)
             for request in [] if broken else listed:
                 where = (request.spec.key, request.priority, request.bucket)
-                waiting = self._bins.setdefault(where, _Waiting())
+                waiting = self._bins.get(where) or _Waiting()
                 waiting.add(request)
+                self._bins[where] = waiting
                 self._nbytes += request.nbytes
                 news = news or waiting.count == 1 or self._full(waiting, self.limits.items)
             if news or not over:
@@ -110,12 +117,17 @@ class Batcher:
             return None
 
     def withdraw(self, caller: Caller) -> None:
-        """Forgets the requests of a caller."""
+        """Forgets the requests of a caller, and what it has said to expect.
+
+        What is counted is counted anew: the caller may have been interrupted while it counted.
+        """
         with self._changed:
+            self._coming.pop(id(caller), None)
             for where, waiting in list(self._bins.items()):
-                self._nbytes -= waiting.drop(caller)
-                if not waiting.count:
+                waiting.drop(caller)
+                if not waiting.callers:
                     del self._bins[where]
+            self._nbytes = sum(waiting.nbytes for waiting in self._bins.values())
             self._changed.notify_all()
 
     def nudge(self) -> None:
@@ -139,6 +151,17 @@ class Batcher:
         self.close()
         _stop(left, error)
 
+    def _arrived(self, caller: Caller | None, keys: Iterable[str]) -> None:
+        coming = self._coming.get(id(caller))
+        if coming is not None:
+            coming.subtract(keys)
+            if not any(coming.values()):
+                del self._coming[id(caller)]
+
+    def _is_coming(self, key: str) -> bool:
+        """Whether any caller is about to put a sample for an encoder."""
+        return any(coming[key] > 0 for coming in self._coming.values())
+
     def _next(self, runner: Runner) -> tuple[Bin | None, float | None]:
         """The bin to run next, or how long to wait for one."""
         now, resident = time.monotonic(), runner.resident
@@ -151,7 +174,7 @@ class Batcher:
             age = now - waiting.oldest
             full = self._full(waiting, runner.limit(key))
             hurried = priority is Priority.INTERACTIVE and age >= self.limits.latency
-            if full or hurried or not (self._coming[key] > 0 or waiting.more):
+            if full or hurried or not (waiting.more or self._is_coming(key)):
                 restless = age >= PATIENCE[priority]
                 rank = (not restless, int(priority), key not in resident, not full, waiting.oldest)
                 best = min(best, (rank, where)) if best else (rank, where)
@@ -175,7 +198,7 @@ class Batcher:
                 room -= request.nbytes
             if len(taken) >= share or room <= 0:
                 break
-        if not waiting.count:
+        if not waiting.callers:
             del self._bins[where]
         elif runner.side_by_side:
             self._changed.notify_all()
@@ -224,9 +247,13 @@ class _Waiting:
         return any(line[0].caller.more for line in self._lines.values())
 
     def add(self, request: Request) -> None:
-        self._lines.setdefault(id(request.caller), deque()).append(request)
-        self.count += 1
+        self.count += 1  # first: counted and not there does less harm than there and not counted
         self.nbytes += request.nbytes
+        line = self._lines.get(id(request.caller))
+        if line is None:
+            self._lines[id(request.caller)] = deque([request])
+        else:
+            line.append(request)
 
     def turns(self) -> Iterator[Request]:
         """Takes requests out, one of each caller in turn."""
@@ -239,10 +266,8 @@ class _Waiting:
             self.nbytes -= request.nbytes
             yield request
 
-    def drop(self, caller: Caller) -> int:
-        """Takes out all of one caller; gives their bytes."""
-        line = self._lines.pop(id(caller), deque())
-        dropped = sum(request.nbytes for request in line)
-        self.count -= len(line)
-        self.nbytes -= dropped
-        return dropped
+    def drop(self, caller: Caller) -> None:
+        """Takes out all of one caller."""
+        self._lines.pop(id(caller), None)
+        left = [request.nbytes for line in self._lines.values() for request in line]
+        self.count, self.nbytes = len(left), sum(left)

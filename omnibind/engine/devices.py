@@ -12,7 +12,9 @@ from omnibind.errors import SetupError
 
 __all__ = ["claim", "pick", "refuse_fork", "release"]
 
-_owners: weakref.WeakValueDictionary[str, object] = weakref.WeakValueDictionary()
+_owners: weakref.WeakValueDictionary[tuple[int, str], object] = weakref.WeakValueDictionary()
+"""By process and device: a fork has the devices of none of its parent's engines."""
+CHOICE = "say auto, cpu, cuda, cuda:1, ..."
 
 
 def pick(device: str | Sequence[str]) -> tuple[torch.device, ...]:
@@ -24,9 +26,11 @@ def pick(device: str | Sequence[str]) -> tuple[torch.device, ...]:
             is two devices, for tests.
 
     Raises:
-        SetupError: one that is not there.
+        SetupError: one that is not there, or that torch does not reach in a forked process.
     """
     names = [n.strip() for n in device.split(",")] if isinstance(device, str) else list(device)
+    if any(str(name).partition(":")[0] != "cpu" for name in names):
+        _refuse_started(names)
     if names == ["auto"]:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         names = [f"cuda:{number}" for number in range(count)] or ["cpu"]
@@ -43,7 +47,8 @@ def claim(owner: object, devices: Sequence[torch.device]) -> None:
             memory theirs. CPUs may be shared.
     """
     names = [str(device) for device in devices if device.type != "cpu"]
-    taken = [name for name in names if name in _owners]
+    process = os.getpid()
+    taken = [name for name in names if (process, name) in _owners]
     if taken or len(set(names)) < len(names):
         raise SetupError(
             f"an engine on {', '.join(names)}",
@@ -52,13 +57,13 @@ def claim(owner: object, devices: Sequence[torch.device]) -> None:
             "or choose another device",
         )
     for name in names:
-        _owners[name] = owner
+        _owners[process, name] = owner
 
 
 def release(owner: object) -> None:
     """Gives the devices of an engine back."""
-    for name in [name for name, holder in _owners.items() if holder is owner]:
-        del _owners[name]
+    for held in [held for held, holder in _owners.items() if holder is owner]:
+        del _owners[held]
 
 
 def refuse_fork(pid: int) -> None:
@@ -77,21 +82,32 @@ def refuse_fork(pid: int) -> None:
         )
 
 
+def _refuse_started(names: Sequence[str]) -> None:
+    """CUDA that has started does not outlive a fork. Not run yet: no GPU was at hand."""
+    if torch.cuda._is_in_bad_fork():  # pyright: ignore[reportPrivateUsage]
+        raise SetupError(
+            f"an engine on {', '.join(map(str, names))} in a forked process",
+            found="CUDA that was started before the fork, and did not come along",
+            next_step="start processes with the method 'spawn' "
+            '(`multiprocessing.get_context("spawn")`), or say cpu',
+        )
+
+
 def _checked(name: str) -> torch.device:
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise SetupError(
-            f"the device {name!r}",
-            found=str(error).splitlines()[0],
-            next_step="say auto, cpu, cuda, cuda:1, ...",
+            f"the device {name!r}", found=str(error).splitlines()[0], next_step=CHOICE
         ) from error
+    if device.type not in ("cpu", "cuda"):
+        return _other(name, device)
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise SetupError(
                 f"the device {name!r}", found=_why_no_cuda(), next_step="say cpu, or mend that"
             )
-        number = device.index if ":" in name else torch.cuda.current_device()
+        number = device.index if ":" in str(device) else torch.cuda.current_device()
         if number >= torch.cuda.device_count():
             raise SetupError(
                 f"the device {name!r}",
@@ -99,6 +115,25 @@ def _checked(name: str) -> torch.device:
                 next_step="choose one of these",
             )
         return torch.device("cuda", number)
+    return device
+
+
+def _other(name: str, device: torch.device) -> torch.device:
+    """Of an accelerator that is no GPU of CUDA: torch has one kind at most, and names it."""
+    there = torch.accelerator.current_accelerator(check_available=True)
+    if there is None or there.type != device.type:
+        raise SetupError(
+            f"the device {name!r}",
+            found=f"torch {torch.__version__}, which can use no {device.type} on this machine",
+            next_step=CHOICE,
+        )
+    count = torch.accelerator.device_count()
+    if (device.index or 0) >= count:
+        raise SetupError(
+            f"the device {name!r}",
+            found=f"{count} of {device.type}, numbered from 0",
+            next_step="choose one of these",
+        )
     return device
 
 

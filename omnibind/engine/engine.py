@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import zip_longest
 
 import torch
@@ -15,14 +15,14 @@ from omnibind.engine.batching import Batcher
 from omnibind.engine.devices import claim, pick, refuse_fork, release
 from omnibind.engine.finishing import finishes_early
 from omnibind.engine.floor import Floor
-from omnibind.engine.graphs import Graphs, recorder
+from omnibind.engine.graphs import CudaCaptures, Graphs, recorder
 from omnibind.engine.items import Item
 from omnibind.engine.job import Job, OnDone, Parts
 from omnibind.engine.lane import Lane
 from omnibind.engine.memory.budget import budget_of
 from omnibind.engine.memory.residency import Residency, groups
 from omnibind.engine.networks import Networks
-from omnibind.engine.outcome import Cancel, Encoded
+from omnibind.engine.outcome import Cancel, Cancelled, Closed, Encoded, Interrupted
 from omnibind.engine.placement import place
 from omnibind.engine.precision import Dtype, resolved
 from omnibind.engine.prepare import Preparer
@@ -34,10 +34,9 @@ from omnibind.engine.rowcache import RowCache
 from omnibind.engine.workers import Workers
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Long, Size
-from omnibind.weights import cache_folder
 from omnibind.weights.build import Weights
 
-__all__ = ["Engine", "shared_engine"]
+__all__ = ["Engine"]
 
 EncodersByModality = Mapping[str, Sequence[EncoderSpec]]
 AHEAD = 3
@@ -77,7 +76,8 @@ class Engine:
 
     Raises:
         SetupError: a device that is not there, is another engine's or cannot multiply `dtype`,
-            `memory` that says nothing, or `graphs` without a GPU of CUDA.
+            `memory` that says nothing, a number out of its range, or `graphs` without a GPU of
+            CUDA.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Engine:
         graphs: bool = False,
         cache: RowCache | None = None,
     ) -> None:
+        _refuse_numbers(workers=workers, batch_size=batch_size, latency=latency, spool=spool)
         self.devices = pick(device)
         if graphs:
             _refuse_graphs(self.devices)
@@ -134,10 +135,11 @@ class Engine:
         self._active: dict[Job, dict[str, EncoderSpec]] = {}
         self._expected: dict[Job, list[EncoderSpec]] = {}
         self._guard = threading.Lock()
+        self._closing = Cancel(Closed)
         self._snapshot = partial(_snapshot, self._stats, self._batcher, self._lanes)
         self._publisher = Publisher(self._snapshot)
         self._end = weakref.finalize(
-            self, _end, self._publisher, self._batcher, self._pool, self._lanes
+            self, _end, self._pid, self._publisher, self._batcher, self._pool, self._lanes
         )
 
     @property
@@ -168,8 +170,11 @@ class Engine:
             SetupError: an encoder cannot be built, or gives rows of the wrong shape.
             Interrupted: Ctrl-C; it has the rows so far.
             Cancelled: by `cancel`; it has them too.
+            Closed: the engine is closed, or was in the middle of the call; it has them too.
         """
         refuse_fork(self._pid)
+        if self.closed:
+            raise Closed
         by_key = {m: {spec.key: spec for spec in specs} for m, specs in encoders.items()}
         specs = {key: s for m in _read(items, by_key) for key, s in by_key[m].items()}
         job = Job(
@@ -179,23 +184,25 @@ class Engine:
             window=AHEAD * self.batch_size,
             on_done=on_done,
         )
-        if cancel is not None:
-            cancel.watch(job)
+        endings = [self._closing, *([cancel] if cancel else [])]
         try:
-            turns = self._turns(job, specs)
-            for lane in self._lanes:
-                lane.start()
-            self._publisher.start()
-
-            def before(turn: int) -> None:
-                if len(turns) > 1:
-                    self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
-
-            encoded = job.run(items, turns, before)
-        finally:
-            self._forget(job)
-        self.networks.garbage.settle()
-        return encoded
+            try:
+                for ending in endings:
+                    ending.watch(job)
+                return self._run(job, items, specs)
+            except BaseException as error:
+                job.leave(error)
+                raise
+            finally:
+                self._forget(job, endings)
+        except KeyboardInterrupt as error:  # it may have come in the middle of what is done above
+            job.leave(error)
+            self._forget(job, endings)
+            self._say_expected()
+            raise Interrupted(job.encoded()) from None
+        except (Cancelled, Closed) as error:
+            error.done = job.encoded()
+            raise
 
     def fits(self, encoders: EncodersByModality) -> bool:
         """Whether the weights of all these encoders can be on the devices together."""
@@ -215,10 +222,20 @@ class Engine:
         for lane in self._lanes:
             lane.residency.make_room()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed: it encodes nothing any more."""
+        return self._closing.asked
+
     def close(self) -> None:
-        """Ends the threads, frees the devices."""
-        self._end()
-        release(self)
+        """Ends the calls that are under way, and the threads; frees the devices.
+
+        Whoever waits for rows is told at once; a forward that has begun is waited for.
+        """
+        if os.getpid() == self._pid:  # its threads and devices are the process's that made it
+            self._closing()
+            self._end()
+            release(self)
 
     def _made_lanes(self, memory: str | int | None, *, early: bool, graphs: bool) -> list[Lane]:
         lanes: list[Lane] = []
@@ -246,6 +263,20 @@ class Engine:
                 )
             )
         return lanes
+
+    def _run(self, job: Job, items: Iterable[Item], specs: Mapping[str, EncoderSpec]) -> Encoded:
+        turns = self._turns(job, specs)
+        for lane in self._lanes:
+            lane.start()
+        self._publisher.start()
+
+        def before(turn: int) -> None:
+            if len(turns) > 1:
+                self._expect(job, [specs[key] for keys in turns[turn:] for key in keys])
+
+        encoded = job.run(items, turns, before)
+        self.networks.garbage.settle()
+        return encoded
 
     @property
     def _unbounded(self) -> bool:
@@ -301,7 +332,9 @@ class Engine:
             self._expected[job] = list(specs)
         self._say_expected()
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: Job, endings: Iterable[Cancel]) -> None:
+        for ending in endings:
+            ending.leave(job)
         with self._guard:
             self._active.pop(job, None)
             expected = self._expected.pop(job, None)
@@ -315,32 +348,6 @@ class Engine:
             lane.residency.expect([spec for key, spec in wanted.items() if lane.runs(key)])
 
 
-@cache
-def shared_engine(
-    *,
-    device: str = "auto",
-    size: Size = "full",
-    weights: Weights = "official",
-    long: Long = "windows",
-    dtype: Dtype = "auto",
-    memory: str | int | None = "auto",
-    processes: bool = False,
-    cached: bool = True,
-) -> Engine:
-    """The engine of this process for one way of building encoders; every caller shares it."""
-    rows = RowCache(cache_folder() / "rows.sqlite") if cached else None
-    return Engine(
-        device=device,
-        size=size,
-        weights=weights,
-        long=long,
-        dtype=dtype,
-        memory=memory,
-        processes=processes,
-        cache=rows,
-    )
-
-
 def _read(items: Iterable[Item], modalities: Iterable[str]) -> Iterable[str]:
     """The modalities whose encoders get work; all of them where items come one by one."""
     if not isinstance(items, Sequence):
@@ -350,7 +357,7 @@ def _read(items: Iterable[Item], modalities: Iterable[str]) -> Iterable[str]:
 
 
 def _graphs(device: torch.device) -> Graphs:
-    return Graphs(recorder(device))
+    return Graphs(recorder(CudaCaptures(device)))
 
 
 def _refuse_graphs(devices: Sequence[torch.device]) -> None:
@@ -362,17 +369,41 @@ def _refuse_graphs(devices: Sequence[torch.device]) -> None:
         )
 
 
+def _refuse_numbers(*, workers: int | None, batch_size: int, latency: float, spool: int) -> None:
+    given: dict[str, tuple[float | None, int]] = {
+        "workers": (workers, 1),
+        "batch_size": (batch_size, 1),
+        "latency": (latency, 0),
+        "spool": (spool, 0),
+    }
+    for name, (value, least) in given.items():
+        if value is not None and not value >= least:  # NaN too
+            raise SetupError(
+                f"an engine with {name}={value}",
+                found=f"{value} is not in the range x>={least}",
+                next_step="choose a number in that range, or leave it out",
+            )
+
+
 def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
     return stats.snapshot(batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes))
 
 
-def _end(publisher: Publisher, batcher: Batcher, workers: Workers, lanes: Sequence[Lane]) -> None:
+def _end(
+    process: int,
+    publisher: Publisher,
+    batcher: Batcher,
+    workers: Workers,
+    lanes: Sequence[Lane],
+) -> None:
+    if os.getpid() != process:  # forked: neither the threads nor the devices came along
+        return
     if publisher.is_this_thread:  # which found the engine to be garbage, perhaps under a lock
-        parts = (publisher, batcher, workers, lanes)
+        parts = (process, publisher, batcher, workers, lanes)
         threading.Thread(target=_end, args=parts, daemon=True).start()
         return
+    batcher.close()
     publisher.close()
     workers.close()
-    batcher.close()
     for lane in lanes:
         lane.close()

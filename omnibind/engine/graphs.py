@@ -14,8 +14,10 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,7 +26,7 @@ from omnibind.engine.memory.copies import RECORDING
 from omnibind.engine.requests import Sample
 from omnibind.specs import EncoderSpec
 
-__all__ = ["Graphs", "recorder", "small"]
+__all__ = ["Captures", "CudaCaptures", "Graphs", "recorder", "small"]
 
 SMALL = 150_000_000
 """Parameters up to which a batch's kernels are shorter than their launches take (ours)."""
@@ -39,6 +41,8 @@ Forward = Callable[[Sample], Tensor]
 Record = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 """Runs what it is given once, and gives what repeats that: the result lies where it lay."""
 Shapes = tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]
+Pool = Any
+"""Of memory that graphs may share; torch names it by numbers."""
 
 
 def small(spec: EncoderSpec) -> bool:
@@ -115,26 +119,94 @@ class Graphs:
         with self._guard:
             self._refused.add(key)
             self._kept.pop(key, None)
-        reason = str(error).partition("\n")[0]
+        first: BaseException = error
+        while first.__context__:  # ending the recording has failed then too, and says less
+            first = first.__context__
+        reason = str(first).partition("\n")[0]
         warnings.warn(
-            f"the encoder {key!r} runs without CUDA graphs: {type(error).__name__}: {reason}",
+            f"the encoder {key!r} runs without CUDA graphs: {type(first).__name__}: {reason}",
             stacklevel=3,
         )
 
 
-def recorder(device: torch.device) -> Record:
-    """Records CUDA graphs on the current stream of a thread, all in one pool of memory."""
-    pool = torch.cuda.graph_pool_handle()
+@runtime_checkable
+class Captures(Protocol):
+    """What a device does for a recording."""
+
+    def new_pool(self) -> Pool:
+        """A pool of memory that no graph has yet."""
+        ...
+
+    def capture(self, forward: Callable[[], Tensor], pool: Pool) -> Callable[[], Tensor]:
+        """Records `forward`; gives what repeats it."""
+        ...
+
+    def abandon(self, pool: Pool) -> None:
+        """Puts in order what a capture into a pool that failed has left."""
+        ...
+
+
+def recorder(captures: Captures) -> Record:
+    """Records graphs, all in one pool of memory; after a failure, in a fresh one."""
+    pool = captures.new_pool()
 
     def record(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
-        # other threads go on with theirs meanwhile, but for what RECORDING holds up
-        mode = "thread_local"
-        with RECORDING, torch.cuda.graph(graph, pool, stream, capture_error_mode=mode):
-            rows = forward()
-        return partial(_replayed, graph, rows)
+        nonlocal pool
+        with RECORDING:
+            try:
+                return captures.capture(forward, pool)
+            except BaseException:
+                failed, pool = pool, captures.new_pool()
+                captures.abandon(failed)
+                raise
 
     return record
+
+
+class CudaCaptures:
+    """Captures on the current stream of a thread. None of it has been run: no GPU was at hand.
+
+    A capture that fails is over for the stream: `cudaStreamEndCapture` ends it and gives an error.
+    torch 2.11 raises that before it has put its own things in order; later versions do some of it.
+
+    * The allocator takes the pool to be captured into still: it refuses it for other captures,
+      and frees no cached blocks. `abandon` ends that, and gives back the capture's share of it.
+    * The random generator takes itself to be captured: it refuses random numbers, and the replay
+      of graphs made before. `abandon` makes a capture that succeeds, which puts it right.
+    * The allocator of pinned memory takes the pool to be captured into too, and asks the graph at
+      every allocation whether it is meant. The graph says no as long as it exists: it is kept for
+      ever. It has next to no memory, and nothing in Python ends this.
+    """
+
+    failed: ClassVar[list[torch.cuda.CUDAGraph]] = []
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def new_pool(self) -> Pool:
+        """As of `Captures`."""
+        return torch.cuda.graph_pool_handle()
+
+    def capture(self, forward: Callable[[], Tensor], pool: Pool) -> Callable[[], Tensor]:
+        """As of `Captures`; other threads go on meanwhile, but for what RECORDING holds up."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        mode = "thread_local"
+        try:
+            with torch.cuda.graph(graph, pool, stream, capture_error_mode=mode):
+                rows = forward()
+        except BaseException:
+            self.failed.append(graph)
+            raise
+        return partial(_replayed, graph, rows)
+
+    def abandon(self, pool: Pool) -> None:
+        """As of `Captures`."""
+        number = self.device.index or 0
+        with suppress(RuntimeError):  # of a torch that has ended it and says so
+            torch._C._cuda_endAllocateToPool(number, pool)  # pyright: ignore
+            torch._C._cuda_releasePool(number, pool)  # pyright: ignore
+        with suppress(RuntimeError):  # the device is lost, and what failed says so
+            self.capture(torch.zeros((), device=self.device).zero_, self.new_pool())
 
 
 def _replayed(graph: torch.cuda.CUDAGraph, rows: Tensor) -> Tensor:

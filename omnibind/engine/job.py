@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,8 +13,9 @@ from torch import Tensor
 
 from omnibind.engine.batching import Batcher
 from omnibind.engine.forward import shapes_of
+from omnibind.engine.interrupts import Condition
 from omnibind.engine.items import Item
-from omnibind.engine.outcome import Cancelled, Encoded, Interrupted
+from omnibind.engine.outcome import Encoded
 from omnibind.engine.prepare import Prepared, failure_of
 from omnibind.engine.report.stats import Recorder
 from omnibind.engine.requests import Priority, Request
@@ -89,7 +89,7 @@ class Job:
         self._spool: dict[int, dict[str, Request]] = {}
         self._spooled = 0
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
+        self._changed = Condition()
 
     def run(
         self, items: Iterable[Item], groups: Sequence[Sequence[str]], before: Callable[[int], None]
@@ -103,32 +103,29 @@ class Job:
 
         Raises:
             SetupError: an encoder cannot be built, or gives rows of the wrong shape.
-            Interrupted: Ctrl-C.
-            Cancelled: by another thread.
+            Exception: what it was stopped with.
         """
         listed = items if len(groups) == 1 else list(items)
-        try:
-            for number, group in enumerate(groups):
-                before(number)
-                later = {key for others in groups[number + 1 :] for key in others}
-                self._open = True
-                for item in listed:
-                    self._admit(item, set(group), later, first=number == 0)
-                    self._tell(last=not later)
-                self._open = False
-                self._parts.batcher.nudge()  # others may share a bin with a failed item's sample
-                self._wait(lambda: not self._left)
+        for number, group in enumerate(groups):
+            before(number)
+            later = {key for others in groups[number + 1 :] for key in others}
+            self._open = True
+            for item in listed:
+                self._admit(item, set(group), later, first=number == 0)
                 self._tell(last=not later)
-        except KeyboardInterrupt as error:
-            self._end(error)
-            raise Interrupted(self.encoded()) from None
-        except Cancelled as error:
-            self._end(error)
-            raise Cancelled(self.encoded()) from None
-        except BaseException as error:
-            self._end(error)
-            raise
+            self._open = False
+            self._parts.batcher.nudge()  # others may share a bin with a failed item's sample
+            self._wait(lambda: not self._left)
+            self._tell(last=not later)
         return self.encoded()
+
+    def leave(self, error: BaseException) -> None:
+        """Takes back all that it has under way, which nobody waits for any more.
+
+        May be called again, where an interrupt came in the middle.
+        """
+        self.stop(error)
+        self._parts.batcher.withdraw(self)
 
     def encoded(self) -> Encoded:
         """The rows of all items that are through."""
@@ -207,7 +204,7 @@ class Job:
         if prepared:
             ahead = later if self._spooled < self._parts.spool else set[str]()
             specs = [spec for key, spec in by_key.items() if key in missing or key in ahead]
-            batcher.expect(missing)
+            batcher.expect(self, missing)
             task = partial(self._prepare, item, specs, missing)
             self._parts.workers.submit(self._priority, task, item.modality.name)
 
@@ -243,7 +240,8 @@ class Job:
         with self._changed:
             self._made[index] = (requests, expected)
             while self._order and self._order[0] in self._made:
-                batcher.put(*self._made.pop(self._order.popleft()))
+                ready, over = self._made.pop(self._order.popleft())
+                batcher.put(ready, caller=self, expected=over)
 
     def _sort_in(
         self, item: Item, made: Prepared, specs: Sequence[EncoderSpec], expected: set[str]
@@ -335,10 +333,6 @@ class Job:
         if self._on_done:
             for item in told:
                 self._on_done(item)
-
-    def _end(self, error: BaseException) -> None:
-        self.stop(error)
-        self._parts.batcher.withdraw(self)
 
 
 def _stacked(rows: list[Tensor], dim: int) -> Tensor:

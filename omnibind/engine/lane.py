@@ -21,7 +21,7 @@ from omnibind.engine.precision import Numbers
 from omnibind.engine.report.stats import LaneStats, Recorder
 from omnibind.engine.requests import Batch, Request, Sample
 from omnibind.engine.rowcache import RowCache
-from omnibind.engine.threads import share_of_processors, use_processors
+from omnibind.engine.threads import share_of_processors, start_missing, use_processors
 from omnibind.errors import OmnibindError, SetupError
 from omnibind.specs import EncoderSpec
 
@@ -71,6 +71,7 @@ class Lane:
         self._placed: Collection[str] | None = None
         self._count, self._processors = threads, share_of_processors(threads)
         self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
 
     def runs(self, key: str) -> bool:
         """Whether it is to run an encoder."""
@@ -96,13 +97,9 @@ class Lane:
 
     def start(self) -> None:
         """Starts working, unless it has started."""
-        if not self._threads:
-            self._threads = [
-                threading.Thread(target=self._work, name=f"omnibind-{self.name}-{n}", daemon=True)
-                for n in range(self._count)
-            ]
-            for thread in self._threads:
-                thread.start()
+        if len(self._threads) < self._count:
+            with self._starting:
+                start_missing(self._threads, self._count, self._work, f"omnibind-{self.name}")
 
     def close(self) -> None:
         """Waits until it has come to its end; the batcher is closed before."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from omnibind.engine.requests import Caller
-from omnibind.errors import ItemFailure
+from omnibind.errors import ItemFailure, SetupError
 
-__all__ = ["Cancel", "Cancelled", "Encoded", "Interrupted"]
+__all__ = ["Cancel", "Cancelled", "Closed", "Encoded", "Interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +53,52 @@ class Cancelled(Exception):
         self.done = done
 
 
-class Cancel:
-    """Ends the calls that it was given to, when it is called, from any thread."""
+class Closed(SetupError):
+    """An engine that was closed, before a call or in the middle of it.
 
-    def __init__(self) -> None:
-        self._asked = False
-        self._calls: weakref.WeakSet[Caller] = weakref.WeakSet()
+    Attributes:
+        done: as of `Interrupted`.
+    """
+
+    def __init__(self, done: object = None) -> None:
+        super().__init__(
+            "to encode",
+            found="an engine that is closed",
+            next_step="load the model again (`omnibind.load`), or make another engine",
+        )
+        self.done = done
+
+
+class Cancel:
+    """Ends the calls that it was given to, when it is called, from any thread.
+
+    Args:
+        error: what they end with.
+    """
+
+    def __init__(self, error: Callable[[], Cancelled | Closed] = Cancelled) -> None:
+        self.asked = False
+        self._error = error
+        self._calls: set[Caller] = set()
+        self._guard = threading.Lock()
 
     def __call__(self) -> None:
         """Ends them, and those to come."""
-        self._asked = True
-        for call in tuple(self._calls):
-            call.stop(Cancelled())
+        with self._guard:
+            self.asked = True
+            calls = tuple(self._calls)
+        for call in calls:
+            call.stop(self._error())
 
     def watch(self, call: Caller) -> None:
-        """Ends this one too."""
-        self._calls.add(call)
-        if self._asked:
-            call.stop(Cancelled())
+        """Ends this one too, until it is left alone."""
+        with self._guard:
+            self._calls.add(call)
+            asked = self.asked
+        if asked:
+            call.stop(self._error())
+
+    def leave(self, call: Caller) -> None:
+        """Leaves a call alone, which has ended."""
+        with self._guard:
+            self._calls.discard(call)

@@ -1,16 +1,31 @@
-"""How many processors one of the engine's own threads uses inside an operation."""
+"""The engine's own threads: how they start, and how many processors each uses in an operation."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["share_of_processors", "use_processors"]
+__all__ = ["share_of_processors", "start_missing", "use_processors"]
 
 _one_at_a_time = threading.Lock()
+
+
+def start_missing(
+    threads: list[threading.Thread], count: int, work: Callable[[], None], name: str
+) -> None:
+    """Starts daemon threads until there are so many.
+
+    Each is listed once it runs, so that the next caller makes up for those that an interrupt of
+    this one has left out.
+    """
+    while len(threads) < count:
+        thread = threading.Thread(target=work, name=f"{name}-{len(threads)}", daemon=True)
+        thread.start()
+        threads.append(thread)
 
 
 def share_of_processors(parts: int) -> int:

@@ -8,17 +8,18 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
-from queue import Empty, PriorityQueue
+from heapq import heappop, heappush
+from queue import SimpleQueue
 from statistics import median
 
 from omnibind.engine.floor import Floor
 from omnibind.engine.requests import Priority
-from omnibind.engine.threads import use_processors
+from omnibind.engine.threads import start_missing, use_processors
 
 __all__ = ["Workers"]
 
 Task = Callable[[], object]
-Queued = tuple[int, int, str, Task | None]
+Queued = tuple[int, int, str, Task]
 """Priority, number, kind, and what is to be done."""
 QUICK = 0.001
 """Seconds below which a kind of task is done many at once, by one thread (ours)."""
@@ -47,8 +48,10 @@ class Workers:
     ) -> None:
         self.count = count
         self._on_exit, self._floor = on_exit, floor
-        self._tasks: PriorityQueue[Queued] = PriorityQueue()
-        self._quick: PriorityQueue[Queued] = PriorityQueue()
+        self._tasks: list[Queued] = []
+        self._quick: list[Queued] = []
+        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._closed = False
         self._turns: set[Priority] = set()
         self._order = itertools.count(1)
         self._paces: defaultdict[str, _Pace] = defaultdict(_Pace)
@@ -58,6 +61,8 @@ class Workers:
     def submit(self, priority: Priority, task: Task, kind: str = "") -> None:
         """Has a task done after those of its priority that came before; it must not raise.
 
+        Once closed, nothing is done any more.
+
         Args:
             priority: of the caller.
             task: what is to be done.
@@ -65,43 +70,55 @@ class Workers:
         """
         queued = (int(priority), next(self._order), kind, task)
         with self._guard:
-            if not self._threads:
-                self._start()
-            if self._floor is None or not self._paces[kind].quick:
-                self._tasks.put(queued)
+            if self._closed:
                 return
-            self._quick.put(queued)
+            start_missing(self._threads, self.count, self._work, "omnibind-prepare")
+            if self._floor is None or not self._paces[kind].quick:
+                self._add(queued)
+                return
+            heappush(self._quick, queued)
             self._ask_for_a_turn(priority, self._floor)
 
     def close(self) -> None:
         """Ends the threads once the tasks that they are at are done."""
         with self._guard:
-            threads, self._threads = self._threads, []
-            for _ in threads:
-                self._tasks.put((-1, 0, "", None))
-        for thread in threads:
+            self._closed = True
+            self._tasks.clear()
+            self._quick.clear()
+            self._calls.put(None)
+        for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _start(self) -> None:
-        self._threads = [
-            threading.Thread(target=self._work, name=f"omnibind-prepare-{number}", daemon=True)
-            for number in range(self.count)
-        ]
-        for thread in self._threads:
-            thread.start()
+    def _add(self, queued: Queued) -> None:
+        """Under the guard. Calls a thread first: an interrupt then leaves one called for nothing.
+
+        A queue of Python's with priorities would be left locked.
+        """
+        self._calls.put(None)
+        heappush(self._tasks, queued)
 
     def _work(self) -> None:
         use_processors(1)
-        while (queued := self._tasks.get())[3] is not None:
+        while (queued := self._next()) is not None:
             self._do(queued)
             del queued  # and what hangs on it, while this thread waits
         if self._on_exit:
             self._on_exit()
 
+    def _next(self) -> Queued | None:
+        """Waits for a task; None at the end."""
+        while True:
+            self._calls.get()
+            with self._guard:
+                if self._closed:
+                    self._calls.put(None)  # for the next thread
+                    return None
+                if self._tasks:
+                    return heappop(self._tasks)
+
     def _do(self, queued: Queued) -> None:
         _, _, kind, task = queued
-        assert task is not None
         wall, processor = time.monotonic(), time.thread_time()
         task()
         self._paces[kind].add(time.monotonic() - wall, time.thread_time() - processor)
@@ -109,22 +126,24 @@ class Workers:
     def _ask_for_a_turn(self, priority: Priority, floor: Floor) -> None:
         """Under the guard: one turn waits for each priority that has quick tasks."""
         if priority not in self._turns:
-            self._turns.add(priority)
             turn = partial(self._turn, priority, floor)
-            self._tasks.put((int(priority), next(self._order), TURNS, turn))
+            self._add((int(priority), next(self._order), TURNS, turn))
+            self._turns.add(priority)  # not before: it would never be asked for again
 
     def _turn(self, priority: Priority, floor: Floor) -> None:
         """Does quick tasks for a while, those of interactive callers first."""
         with floor.alone():
             ends = time.monotonic() + TURN
             while time.monotonic() < ends:
-                try:
-                    self._do(self._quick.get_nowait())
-                except Empty:
+                with self._guard:
+                    queued = heappop(self._quick) if self._quick else None
+                if queued is None:
                     break
+                self._do(queued)
+                del queued
         with self._guard:
             self._turns.discard(priority)
-            if not self._quick.empty():
+            if self._quick and not self._closed:
                 self._ask_for_a_turn(priority, floor)
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from omnibind.cli import main
-from omnibind.engine import shared_engine
+from omnibind.engine.shared import forget_engines
 from omnibind.plugins import registry
 from omnibind.projectors import Linear, write_projector
 
@@ -64,7 +64,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(folder)
     yield site
     registry.cache_clear()
-    shared_engine.cache_clear()
+    forget_engines()
     for name in [name for name in sys.modules if name.startswith("toybind")]:
         del sys.modules[name]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnibind.engine import shared_engine
+from omnibind.engine.shared import forget_engines
 from omnibind.store import only_writer
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pool for the queries of head")
@@ -74,7 +74,7 @@ def test_rows_of_another_revision_of_an_encoder_are_refused(bind, site, tmp_path
     plugin = site.folder / "toybind.py"
     plugin.write_text(plugin.read_text().replace("params=1000,", 'params=1000, revision="2",'))
     del sys.modules["toybind"]
-    shared_engine.cache_clear()
+    forget_engines()
     ran = bind(pool, *few)
     assert (ran.code, "made by revision 1" in ran.err) == (2, True), ran.err
 

@@ -95,14 +95,30 @@ def test_requests_of_several_callers_share_a_batch_in_turns(batcher: Batcher) ->
 
 
 def test_a_batch_waits_until_it_is_full_or_nothing_more_is_coming(batcher: Batcher) -> None:
-    taken: list[Batch] = []
+    caller, taken = Listener(), list[Batch]()
     thread = threading.Thread(target=lambda: taken.append(took(batcher)))
-    batcher.expect(["one", "one"])
-    batcher.put(requests(Listener(), 1), expected=["one"])
+    batcher.expect(caller, ["one", "one"])
+    batcher.put(requests(caller, 1), caller=caller, expected=["one"])
     thread.start()
     thread.join(0.2)
     assert not taken
-    batcher.put([], expected=["one"])  # what was coming failed
+    batcher.put([], caller=caller, expected=["one"])  # what was coming failed
+    thread.join(10)
+    assert len(taken[0].requests) == 1
+
+
+def test_nobody_waits_for_what_a_caller_said_to_expect_before_it_withdrew(
+    batcher: Batcher,
+) -> None:
+    leaving, taken = Listener(), list[Batch]()
+    batcher.expect(leaving, ["one", "one"])
+    batcher.put(requests(Listener(), 1))
+    thread = threading.Thread(target=lambda: taken.append(took(batcher)))
+    thread.start()
+    thread.join(0.2)
+    assert not taken
+    batcher.withdraw(leaving)
+    batcher.put([], caller=leaving, expected=["one"])  # a worker was at it still
     thread.join(10)
     assert len(taken[0].requests) == 1
 
@@ -122,7 +138,7 @@ def test_a_batch_waits_for_a_caller_that_has_more(batcher: Batcher) -> None:
 
 def test_an_interactive_request_waits_no_longer_than_the_latency() -> None:
     batcher = Batcher(Limits(items=4, latency=0.05))
-    batcher.expect(["one"])
+    batcher.expect(Listener(), ["one"])
     batcher.put(requests(Listener(), 1, priority=Priority.INTERACTIVE))
     assert len(took(batcher).requests) == 1
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from omnibind.engine import Engine, recognise
 from omnibind.engine.batching import Batcher
-from omnibind.engine.graphs import AFTER, SHAPES, Graphs, recorder, small
+from omnibind.engine.graphs import AFTER, SHAPES, CudaCaptures, Graphs, recorder, small
 from omnibind.engine.lane import Lane
 from omnibind.engine.memory.residency import Residency
 from omnibind.engine.report.stats import Recorder
@@ -137,6 +137,79 @@ def test_an_encoder_that_cannot_be_recorded_runs_without_and_says_so_once() -> N
     assert graphs.rows("doubles", 1, module, batch(1)).tolist() == [[2, 2]]
 
 
+@dataclass
+class Allocator:
+    """Captures as torch 2.11 does: a failure leaves the pool as if it were captured into still."""
+
+    pools: int = 0
+    underway: set[int] = field(default_factory=set)
+
+    def new_pool(self) -> int:
+        self.pools += 1
+        return self.pools
+
+    def capture(self, forward: Callable[[], Tensor], pool: int) -> Callable[[], Tensor]:
+        if pool in self.underway:
+            raise RuntimeError("already recording to mempool_id")
+        self.underway.add(pool)
+        rows = forward()
+        self.underway.remove(pool)
+        return lambda: rows.copy_(forward())
+
+    def abandon(self, pool: int) -> None:
+        self.underway.remove(pool)
+
+
+class LooksAtNumbers(Doubles):
+    """A network that cannot be recorded: what it waits for is refused, then the capture's end."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if self.calls < AFTER:
+            return super().forward(batch)
+        try:
+            raise ValueError("operation not permitted when stream is capturing")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def test_after_an_encoder_that_cannot_be_recorded_others_still_are() -> None:
+    cuda = Allocator()
+    graphs, looks, module = Graphs(recorder(cuda)), LooksAtNumbers(), Doubles()
+    reason = "'looks' runs without CUDA graphs: ValueError: operation not permitted"
+    for _ in range(AFTER):
+        graphs.rows("looks", 1, looks, batch(1))
+    with pytest.warns(UserWarning, match=reason), pytest.raises(RuntimeError):
+        graphs.rows("looks", 1, looks, batch(1))
+    warm(graphs, module)
+    assert graphs.count == {"doubles": 1}
+    assert not cuda.underway
+    assert cuda.pools == 2
+
+
+@NEEDS_CUDA
+def test_on_a_gpu_a_failed_recording_leaves_nothing_behind() -> None:
+    device = torch.device("cuda", 0)
+
+    def waits(batch: dict[str, Tensor]) -> Tensor:
+        return batch["x"] * float(batch["x"].sum())
+
+    with torch.cuda.stream(torch.cuda.Stream(device)), torch.inference_mode():
+        graphs, module = Graphs(recorder(CudaCaptures(device))), Doubles().to(device)
+        ones = {"x": torch.ones(2, 2, device=device)}
+        for _ in range(AFTER + 2):
+            graphs.rows("doubles", 1, module, ones)
+        for _ in range(AFTER):
+            graphs.rows("waits", 1, waits, ones)
+        with pytest.warns(UserWarning, match="runs without CUDA graphs"):
+            found = graphs.rows("waits", 1, waits, ones)
+        assert found.tolist() == [[4, 4]] * 2
+        assert graphs.rows("doubles", 1, module, ones).tolist() == [[2, 2]] * 2
+        assert torch.rand(3, device=device).max() < 1
+        for _ in range(AFTER + 2):
+            graphs.rows("others", 1, module, ones)
+    assert graphs.count == {"doubles": 1, "others": 1}
+
+
 def test_only_small_encoders_are_recorded() -> None:
     assert small(CARD)
     assert not small(replace(CARD, params=2_000_000_000))
@@ -252,7 +325,7 @@ def test_on_a_gpu_rows_are_those_without_graphs() -> None:
 def test_on_a_gpu_a_graph_follows_its_batch() -> None:
     device = torch.device("cuda", 0)
     with torch.cuda.stream(torch.cuda.Stream(device)), torch.inference_mode():
-        graphs, module = Graphs(recorder(device)), Doubles().to(device)
+        graphs, module = Graphs(recorder(CudaCaptures(device))), Doubles().to(device)
         for value in range(6):
             rows = graphs.rows(
                 "doubles", 1, module, {"x": torch.full((2, 2), float(value), device=device)}

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
 
-from omnibind.engine import Engine, Item, recognise
+from omnibind.engine import Engine, Item, RowCache, recognise
+from omnibind.engine.networks import Networks
+from omnibind.engine.processes import Processes
+from omnibind.errors import SetupError
 from omnibind.plugins import registry
 from omnibind.testing.toyspace import ToySpace
 
@@ -81,3 +88,72 @@ def test_an_item_that_kills_its_process_twice_is_a_bad_item(
         hunter.join()
     assert "died 2 times" in failure.reason
     assert len(engine.encode(texts(1), ENCODERS).rows["a-text"]) == 1
+
+
+def test_ctrl_c_is_nothing_to_processes(engine: Engine) -> None:
+    engine.encode(texts(50), ENCODERS)
+    assert engine.processes
+    before = engine.processes.pids
+    for pid in before:
+        os.kill(pid, signal.SIGINT)
+    assert len(engine.encode(texts(50), ENCODERS).indices["text"]) == 49
+    assert engine.processes.pids == before
+
+
+@pytest.mark.parametrize("place", ["memory", "a file"])
+def test_processes_know_the_rows_of_a_cache(place: str, tmp_path: Path) -> None:
+    """One that is empty at first, as any is."""
+    cache = RowCache(tmp_path / "rows.sqlite" if place == "a file" else None)
+    engine = Engine(device="cpu", size="tiny", workers=1, processes=True, cache=cache)
+    first, second = (engine.encode(texts(5), ENCODERS).rows["a-text"] for _ in range(2))
+    assert len(cache) == 5
+    assert engine.stats().encoders["a-text"].cached == 5
+    assert torch.equal(first, second)
+    engine.close()
+    cache.close()
+
+
+SCRIPT = """
+from omnibind.engine import Engine, recognise
+from omnibind.errors import SetupError
+from omnibind.plugins import registry
+from omnibind.testing.toyspace import ToySpace
+
+encoders = {"text": [ToySpace("a", dim=8, modalities=["text"]).encoders["text"]]}
+engine = Engine(device="cpu", size="tiny", workers=1, processes=True)
+engine.encode([recognise(0, "a cat", registry().modalities, "text")], encoders)
+"""
+
+
+def test_a_script_that_its_processes_run_again_is_told_what_to_do(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ran.returncode == 1
+    said = ran.stderr[ran.stderr.rindex("SetupError: ") :]
+    assert "a process that ended, with code 1, before it was ready" in said
+    assert 'if __name__ == "__main__":' in said
+
+
+def test_processes_that_are_killed_before_they_are_ready_are_no_items_fault() -> None:
+    deaths: list[str] = []
+    processes = Processes(Networks("tiny"), None, lambda: deaths.append("one"))
+    over, others = threading.Event(), multiprocessing.active_children()
+
+    def hunt() -> None:
+        while not over.wait(0.01):
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        with pytest.raises(SetupError, match="with code -9, before it was ready"):
+            processes(texts(1)[0], ENCODERS["text"])
+    finally:
+        over.set()
+        hunter.join()
+    assert deaths == ["one", "one"]

@@ -437,6 +437,18 @@ def test_closing_drops_networks_and_ends_the_loader(make: Make, builder: Builder
     assert "omnibind-loader" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_closing_copies_nothing_to_the_host(
+    make: Make, builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    residency = make(2 * SIZE)
+    rows(residency, A)
+    rows(residency, B)
+    monkeypatch.setattr("torch.empty_like", None)  # what copies are made with
+    residency.close()
+    assert residency.resident == ()
+    assert builder.alive == 0
+
+
 def test_groups_fit_and_keep_the_order_of_their_first_encoders() -> None:
     cards = [card(key) for key in "pqrst"]
     sizes = dict(zip("pqrst", (3, 9, 5, 20, 1), strict=True))

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import nn
 
+from omnibind.engine.interrupts import Condition
 from omnibind.engine.memory.copies import Copies, Moved, emptied
 from omnibind.engine.memory.resident import Build, Resident
 from omnibind.specs import EncoderSpec
@@ -65,7 +66,7 @@ class Residency:
         self._expected: list[str] = []
         self._ahead = True
         self._queue: deque[object] = deque()
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._thread = threading.local()
         self._uses = 0
         self._loader: threading.Thread | None = None
@@ -105,10 +106,11 @@ class Residency:
                 resident.released = False
             self._expected, self._ahead = list(dict.fromkeys(s.key for s in specs)), True
             if specs and self._loader is None and not self._closed:
-                self._loader = threading.Thread(
+                loader = threading.Thread(
                     target=self._load_ahead, name="omnibind-loader", daemon=True
                 )
-                self._loader.start()
+                loader.start()
+                self._loader = loader  # not before: an interrupt may have kept it from starting
             self._changed.notify_all()
 
     def release(self, key: str) -> None:
@@ -145,27 +147,31 @@ class Residency:
 
         Nothing is loaded ahead until the next `expect`.
         """
-        with self._changed:
-            self._ahead = False
-            idle = [resident for resident in self._known.values() if resident.idle]
-            for resident in idle:
-                resident.leave()
-            self._changed.notify_all()
-        emptied(self.device)
-        return bool(idle)
+        return self._emptied(keep=True)
 
     def close(self) -> None:
-        """Stops loading ahead, and drops what is not held."""
+        """Stops loading ahead, and drops what is not held; no copies are made of it."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         if self._loader:
             self._loader.join()
-        self.make_room()
+        self._emptied(keep=False)
         with self._changed:
             for resident in self._known.values():
                 if not (resident.there or resident.busy):
                     resident.forget()
+
+    def _emptied(self, *, keep: bool) -> bool:
+        """Takes what is not held off the device; True if anything went."""
+        with self._changed:
+            self._ahead = False
+            idle = [resident for resident in self._known.values() if resident.idle]
+            for resident in idle:
+                resident.leave(keep=keep)
+            self._changed.notify_all()
+        emptied(self.device)
+        return bool(idle)
 
     def _resident(self, spec: EncoderSpec) -> Resident:
         if spec.key not in self._known:

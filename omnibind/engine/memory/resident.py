@@ -109,10 +109,13 @@ class Resident:
             self._streaming.arrived()
         return self.module
 
-    def leave(self) -> None:
+    def leave(self, *, keep: bool = True) -> None:
         """Takes it off the device; a device with a memory of its own leaves the host a copy.
 
         Where the host has no memory for that, the encoder is dropped.
+
+        Args:
+            keep: False drops it in any case, and copies nothing.
         """
         self.copies.finish()
         self.on_leave(self.spec.key)
@@ -122,10 +125,13 @@ class Resident:
             self._streaming.close()
             self._streaming = None
             self._host = tuple(tensor.detach() for tensor in self._tensors)
+        if not keep:
+            return self.forget()
         try:
             self._keep()
         except (RuntimeError, MemoryError):  # torch raises the former where pinning fails
             self.forget()
+        return None
 
     def _keep(self) -> None:
         wanted = 0 if self._host else self.copies.host_bytes(self.size)

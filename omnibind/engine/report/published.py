@@ -53,10 +53,9 @@ class Publisher:
             return
         with self._guard:
             if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(
-                    target=self._work, name="omnibind-published", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="omnibind-published", daemon=True)
+                thread.start()
+                self._thread = thread  # not before: an interrupt may have kept it from starting
 
     def close(self) -> None:
         """Ends the thread, and waits until the file is gone."""
