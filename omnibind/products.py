@@ -21,6 +21,8 @@ __all__ = ["batched", "linear", "mkl_lags"]
 
 LEAST = 2**21
 """Multiply-adds from which oneDNN wins: below, its preparations cost more than they gain."""
+LEAST_OF_MANY = 2**23
+"""The same for each of many products, which MKL takes all at once and oneDNN one by one."""
 
 
 def linear(
@@ -52,7 +54,7 @@ def batched(
     left: Float[Tensor, "matrix row inner"], right: Float[Tensor, "matrix inner column"]
 ) -> Float[Tensor, "matrix row column"]:
     """`left @ right`, gradients included."""
-    if left.is_cpu and left[0].numel() * right.shape[2] >= LEAST and mkl_lags():
+    if left.is_cpu and left[0].numel() * right.shape[2] >= LEAST_OF_MANY and mkl_lags():
         return cast("Tensor", _Batched.apply(left, right))
     return torch.bmm(left, right)
 
