@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/omnibind demo
 
 test: check
-	OMNIBIND_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov
+	OMNIBIND_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov
 
 check: $(STAMP)
 	$(BIN)/ruff check .

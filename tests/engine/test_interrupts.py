@@ -108,7 +108,7 @@ def test_a_lock_is_free_wherever_its_holder_was_interrupted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "stride"), [(None, 2), (8, 11)], ids=["one group", "two groups"]
+    ("memory", "stride"), [(None, 5), (8, 31)], ids=["one group", "two groups"]
 )
 def test_a_call_after_an_interrupted_one_has_its_rows(memory: int | None, stride: int) -> None:
     engine = Engine(device="cpu", size="tiny", workers=2, batch_size=4, memory=memory)

@@ -47,7 +47,7 @@ def test_processes_give_the_rows_that_threads_give(engine: Engine) -> None:
     plain.close()
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_of_many_items_and_five_kills_every_item_comes_back_once(
     count: int, engine: Engine
 ) -> None:
