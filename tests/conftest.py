@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -34,3 +35,26 @@ def float8_products() -> None:
         functional.scaled_mm(one, one.T, scale, kind, scale, kind, output_dtype=torch.bfloat16)
     except (RuntimeError, NotImplementedError) as error:
         pytest.skip(f"torch {torch.__version__} on a CPU: {str(error).splitlines()[0]}")
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may have more than 4 KiB, as if there were no more room."""
+    import resource  # not on Windows
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture(params=[False, True], ids=["mkl", "onednn"])
+def lagging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both kinds of processor, whichever this one is."""
+    import torch
+
+    from omnibind import products
+
+    if request.param and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch is built without oneDNN")
+    monkeypatch.setattr(products, "mkl_lags", lambda: request.param)

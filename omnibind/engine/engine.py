@@ -205,7 +205,7 @@ class Engine:
             raise
 
     def fits(self, encoders: EncodersByModality) -> bool:
-        """Whether the weights of all these encoders can be on the devices together."""
+        """Whether the weights of these encoders take no more than the devices have, all in all."""
         budgets = [lane.residency.budget for lane in self._lanes]
         if None in budgets:
             return True

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from omnibind.errors import TrainingError
 from omnibind.training.curves import Curves, Pace
 from omnibind.training.ranks import ALONE, Ranks
-from omnibind.training.state import Restored, restore, save
+from omnibind.training.state import Reached, restore, save
 
 __all__ = ["Descended", "DescentSettings", "Objective", "OnStep", "descend"]
 
@@ -121,7 +121,7 @@ def descend(
             if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
                 _refuse_broken(objective, step)
                 if ranks.first:
-                    now = Restored(step + 1, spent + time.monotonic() - began, loss)
+                    now = Reached(step + 1, spent + time.monotonic() - began, loss)
                     save(folder, objective, optimiser, inputs=inputs, at=now)
     ranks.wait()
     seconds = spent + time.monotonic() - began

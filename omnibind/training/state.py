@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from omnibind.writing import whole
 
-__all__ = ["Restored", "forget", "restore", "save"]
+__all__ = ["Reached", "forget", "restore", "save"]
 
 NAME = "state.safetensors"
 
 
-class Restored(NamedTuple):
-    """Where a run goes on: its next step, the seconds spent and the loss of the step before."""
+class Reached(NamedTuple):
+    """How far a run has come: its next step, the seconds spent, the loss of the step before."""
 
     step: int = 0
     spent: float = 0.0
@@ -33,7 +33,7 @@ def save(
     optimiser: torch.optim.Optimizer,
     *,
     inputs: str,
-    at: Restored,
+    at: Reached,
 ) -> None:
     """Writes `state.safetensors`, at once or not at all.
 
@@ -42,7 +42,7 @@ def save(
         module: its whole state is kept.
         optimiser: over parameters of the module.
         inputs: fingerprint of what the run depends on.
-        at: where a run goes on from it.
+        at: how far the run has come.
 
     Raises:
         NoRoomError: the disk is full; the state of before is kept.
@@ -58,22 +58,22 @@ def save(
 
 def restore(
     folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, *, inputs: str
-) -> Restored:
+) -> Reached:
     """Puts a saved state back; the beginning where there is none of the same inputs."""
     path = folder / NAME
     if not path.is_file():
-        return Restored()
+        return Reached()
     with safe_open(path, framework="pt") as file:
         facts: dict[str, Any] = json.loads(file.metadata()["state"])
         if facts["inputs"] != inputs or "loss" not in facts:
-            return Restored()
+            return Reached()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     module.load_state_dict(_below(tensors, "module/"))
     for name, parameter in module.named_parameters():
         own = _below(tensors, f"optimiser/{name}/")
         if own:
             optimiser.state[parameter] = {k: v.to(parameter.device) for k, v in own.items()}
-    return Restored(int(facts["step"]), float(facts["spent"]), float(facts["loss"]))
+    return Reached(int(facts["step"]), float(facts["spent"]), float(facts["loss"]))
 
 
 def forget(folder: Path) -> None:

@@ -7,13 +7,7 @@ import torch
 
 from omnibind import products
 
-
-@pytest.fixture(params=[False, True], ids=["mkl", "onednn"], autouse=True)
-def lagging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both kinds of processor, whichever this one is."""
-    if request.param and not torch.backends.mkldnn.is_available():
-        pytest.skip("this torch is built without oneDNN")
-    monkeypatch.setattr(products, "mkl_lags", lambda: request.param)
+pytestmark = pytest.mark.usefixtures("lagging")
 
 
 @pytest.mark.parametrize("matrices", [1, 3])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,6 @@ from omnibind.training.tuples import Tuples, write_tuples
 from omnibind.writing import is_full, whole, write_text
 
 RECIPE = Recipe(name="toy", backbone="back", joint_dim=64, slots={"text": (Slot.of("a"),)})
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may have more than 4 KiB, as if there were no more room."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def _tuples(count: int) -> Tuples:

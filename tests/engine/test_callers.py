@@ -10,32 +10,25 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnibind.engine import Cancel, Cancelled, Engine, Interrupted, Item, RowCache, recognise
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
-from omnibind.specs import EncoderSpec
+from omnibind.testing.length import Length, length_card, texts
 
 MODALITIES = load_registry().modalities
 GATE = threading.Event()
 BATCHES: list[int] = []
 
 
-class Length(nn.Module):
-    """The length of a text, as soon as the gate is open."""
-
-    def __init__(self, size: str, assets: object) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(2))
-
-    def preprocess(self, media: str) -> dict[str, Tensor]:
-        return {"length": torch.tensor(float(len(media)))}
+class Gated(Length):
+    """As soon as the gate is open."""
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         assert GATE.wait(30)
         BATCHES.append(len(batch["length"]))
-        return batch["length"][:, None] * self.scale
+        return super().forward(batch)
 
 
 class Large(Length):
@@ -48,23 +41,8 @@ class Large(Length):
         raise ValueError("too large")
 
 
-def card(kind: type[nn.Module]) -> EncoderSpec:
-    return EncoderSpec(
-        key=kind.__name__.lower(),
-        modality="text",
-        dim=2,
-        params=2,
-        flops_per_item=1.0,
-        build=f"{__name__}:{kind.__name__}",
-        weights=(),
-    )
-
-
-LENGTH, LARGE = card(Length), card(Large)
-
-
-def texts(count: int) -> list[Item]:
-    return [recognise(k, "x" * (k + 1), MODALITIES, "text") for k in range(count)]
+LENGTH = length_card(build=f"{__name__}:Gated")
+LARGE = length_card("large", f"{__name__}:Large")
 
 
 @pytest.fixture

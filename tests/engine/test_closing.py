@@ -9,47 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnibind.engine import Cancel, Closed, Engine, Item, recognise, shared_engine
 from omnibind.engine.shared import forget_engines
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
-from omnibind.specs import EncoderSpec
+from omnibind.testing.length import Length, length_card, texts
 
 MODALITIES = load_registry().modalities
 GATE = threading.Event()
 
 
-class Length(nn.Module):
-    """The length of a text, of long ones as soon as the gate is open."""
-
-    def __init__(self, size: str, assets: object) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(2))
-
-    def preprocess(self, media: str) -> dict[str, Tensor]:
-        return {"length": torch.tensor(float(len(media)))}
+class Gated(Length):
+    """Of long texts as soon as the gate is open."""
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         assert batch["length"].max() <= 8 or GATE.wait(30)
-        return batch["length"][:, None] * self.scale
+        return super().forward(batch)
 
 
-LENGTH = EncoderSpec(
-    key="length",
-    modality="text",
-    dim=2,
-    params=2,
-    flops_per_item=1.0,
-    build=f"{__name__}:Length",
-    weights=(),
-)
-
-
-def texts(count: int) -> list[Item]:
-    return [recognise(k, "x" * (k + 1), MODALITIES, "text") for k in range(count)]
+LENGTH = length_card(build=f"{__name__}:Gated")
 
 
 @pytest.fixture

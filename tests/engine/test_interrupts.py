@@ -10,51 +10,24 @@ from types import FrameType
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import omnibind.engine
-from omnibind.engine import Engine, Interrupted, Item, recognise
+from omnibind.engine import Engine, Interrupted, Item
 from omnibind.engine.interrupts import Condition
 from omnibind.engine.requests import Priority
 from omnibind.engine.threads import start_missing
 from omnibind.engine.workers import Workers
 from omnibind.plugins import load_registry
-from omnibind.specs import EncoderSpec
+from omnibind.testing.length import length_card, texts
 
 MODALITIES = load_registry().modalities
 OURS = (str(Path(omnibind.engine.__file__).parent), threading.__file__)
 
 
-class Length(nn.Module):
-    """The length of a text."""
-
-    def __init__(self, size: str, assets: object) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(2))
-
-    def preprocess(self, media: str) -> dict[str, Tensor]:
-        return {"length": torch.tensor(float(len(media)))}
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        return batch["length"][:, None] * self.scale
-
-
-def card(key: str) -> EncoderSpec:
-    return EncoderSpec(
-        key=key,
-        modality="text",
-        dim=2,
-        params=2,
-        flops_per_item=1.0,
-        build=f"{__name__}:Length",
-        weights=(),
-    )
-
-
-def texts(count: int) -> Iterator[Item]:
-    """One by one: a caller of whom nobody knows how much there is to come."""
-    return (recognise(k, "x" * (k + 1), MODALITIES, "text") for k in range(count))
+def one_by_one() -> Iterator[Item]:
+    """A caller of whom nobody knows how much there is to come."""
+    return iter(texts(3))
 
 
 def interrupted(do: Callable[[], object], at: int) -> bool:
@@ -112,12 +85,12 @@ def test_a_lock_is_free_wherever_its_holder_was_interrupted() -> None:
 )
 def test_a_call_after_an_interrupted_one_has_its_rows(memory: int | None, stride: int) -> None:
     engine = Engine(device="cpu", size="tiny", workers=2, batch_size=4, memory=memory)
-    encoders = {"text": [card("one"), card("two")]}
-    in_time(lambda: engine.encode(texts(3), encoders))
+    encoders = {"text": [length_card("one"), length_card("two")]}
+    in_time(lambda: engine.encode(one_by_one(), encoders))
     at, goes_on = 1, True
     while goes_on:
-        goes_on = interrupted(lambda: engine.encode(texts(3), encoders), at)
-        found = in_time(lambda: engine.encode(texts(3), encoders).rows["two"])
+        goes_on = interrupted(lambda: engine.encode(one_by_one(), encoders), at)
+        found = in_time(lambda: engine.encode(one_by_one(), encoders).rows["two"])
         assert isinstance(found, Tensor)
         assert found[:, 0].tolist() == [1, 2, 3]
         at += stride
@@ -135,7 +108,7 @@ def test_an_interrupt_once_rows_are_there_gives_all_of_them() -> None:
         raise Late
 
     with pytest.raises(Interrupted) as stopped:
-        engine.encode(list(texts(1)), {"text": [card("one")]}, press)
+        engine.encode(texts(1), {"text": [length_card("one")]}, press)
     assert stopped.value.done.indices == {"text": (0,)}
     engine.close()
 

@@ -8,18 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnibind import products
 from omnibind.engine import layers
 
 WIDTH = 256
-
-
-@pytest.fixture(params=[False, True], ids=["mkl", "onednn"])
-def lagging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both kinds of processor, whichever this one is."""
-    if request.param and not torch.backends.mkldnn.is_available():
-        pytest.skip("this torch is built without oneDNN")
-    monkeypatch.setattr(products, "mkl_lags", lambda: request.param)
 
 
 def _rows(*shape: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import struct
 from dataclasses import replace
 
@@ -146,14 +145,9 @@ def _many_points(folder):
             curves.add(step, {f"loss/{k}": float(step) for k in range(10)})
 
 
-def test_curves_that_find_no_room_end_the_run_with_a_reason(tmp_path):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # files of 4 KiB at most
-    try:
-        with pytest.raises(NoRoomError, match="make room on the disk"):
-            _many_points(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+def test_curves_that_find_no_room_end_the_run_with_a_reason(small_files, tmp_path):
+    with pytest.raises(NoRoomError, match="make room on the disk"):
+        _many_points(tmp_path)
     assert read_curves(tmp_path)[0]["step"] == 0
 
 
