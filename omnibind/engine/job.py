@@ -181,9 +181,13 @@ class Job:
     def _admit(self, item: Item, group: set[str], later: set[str], *, first: bool) -> None:
         """Sends an item to the encoders of a group, when there is room for it."""
         index, batcher = item.index, self._parts.batcher
-        if not first and index in self._failures:
+        failed = not first and index in self._failures
+        if not failed:
+            self._wait(self._has_room)
+        if not later:
+            self._untold.append(item)
+        if failed:
             return
-        self._wait(self._has_room)
         by_key = self._encoders.get(item.modality.name, {})
         with self._changed:
             due = {k for k in by_key if k in group and index not in self._rows[k]}
@@ -196,7 +200,6 @@ class Job:
                 self._order.append(index)
             if first:
                 self._items[index] = item
-                self._untold.append(item)
                 self._parts.stats.item(item.modality.name)
             self._note_room()
         if ready:

@@ -19,6 +19,7 @@ from omnibind.engine.placement import place
 from omnibind.errors import SetupError
 from omnibind.plugins import registry
 from omnibind.specs import EncoderSpec, resolve
+from omnibind.testing.length import length_card, texts
 from omnibind.testing.toyspace import ToySpace
 
 MEDIA = Path("examples/media")
@@ -91,6 +92,19 @@ def test_without_room_for_samples_items_are_decoded_once_a_turn(
         stats = engine.stats()
     assert set(stats.lanes[0].loads.values()) == {1}
     assert stats.decoded > len(items())
+
+
+@pytest.mark.parametrize("spool", [1 << 20, 0])
+def test_batches_are_as_full_in_later_turns_as_in_the_first(spool: int) -> None:
+    cards = [length_card(key) for key in ("first", "second", "third")]
+    told: list[int] = []
+    with made(memory=8, spool=spool) as engine:
+        given = [*texts(120), recognise(120, " ", KNOWN.modalities, "text"), *texts(122)[121:]]
+        found = engine.encode(given, {"text": cards}, lambda item: told.append(item.index))
+        batches = {key: one.batches for key, one in engine.stats().encoders.items()}
+    assert [failure.index for failure in found.failures] == [120]
+    assert told == list(range(122))
+    assert max(batches.values()) <= 45  # 31 if all are full
 
 
 def test_an_encoder_larger_than_the_memory_goes_through_in_layers() -> None:
