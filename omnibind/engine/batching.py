@@ -8,12 +8,18 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 
 from omnibind.engine.interrupts import Condition
-from omnibind.engine.requests import Batch, Caller, Limits, Priority, Request, Runner
+from omnibind.engine.requests import (
+    PATIENCE,
+    Batch,
+    Caller,
+    Limits,
+    Priority,
+    Request,
+    Runner,
+)
 
 __all__ = ["Batcher"]
 
-PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 5.0}
-"""Seconds after which a request goes before all others of whatever priority (ours)."""
 PART = 8
 """Items that a batch keeps when it is shared with idle threads: fewer gain nothing (ours)."""
 

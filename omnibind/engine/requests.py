@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnibind.specs import EncoderSpec
 
-__all__ = ["Batch", "Caller", "Limits", "Priority", "Request", "Runner", "Sample"]
+__all__ = ["PATIENCE", "Batch", "Caller", "Limits", "Priority", "Request", "Runner", "Sample"]
 
 Sample = dict[str, Tensor]
 
@@ -22,6 +22,10 @@ class Priority(IntEnum):
 
     INTERACTIVE = 0
     BULK = 1
+
+
+PATIENCE = {Priority.INTERACTIVE: 1.0, Priority.BULK: 5.0}
+"""Seconds after which who waits is not held back by others of whatever priority (ours)."""
 
 
 @runtime_checkable

@@ -1,26 +1,24 @@
-"""Threads that prepare items, interactive callers' before bulk ones'."""
+"""Threads that prepare items, interactive callers' before bulk ones' that can wait."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
-from heapq import heappop, heappush
 from queue import SimpleQueue
 from statistics import median
 
 from omnibind.engine.floor import Floor
-from omnibind.engine.requests import Priority
+from omnibind.engine.requests import PATIENCE, Priority
 from omnibind.engine.threads import start_missing, use_processors
 
 __all__ = ["Workers"]
 
 Task = Callable[[], object]
-Queued = tuple[int, int, str, Task]
-"""Priority, number, kind, and what is to be done."""
+Queued = tuple[float, str, Task]
+"""Since when it waits (s of `time.monotonic`), its kind, and what is to be done."""
 QUICK = 0.001
 """Seconds below which a kind of task is done many at once, by one thread (ours)."""
 TURNS = "turns"
@@ -33,6 +31,7 @@ class Workers:
     """A fixed number of daemon threads, started at the first task.
 
     Tasks of a kind that is quick are done by one thread at a time, many in a turn, with the floor.
+    While some have lost patience, every other task that is begun is one of these.
 
     Args:
         count: threads.
@@ -48,12 +47,10 @@ class Workers:
     ) -> None:
         self.count = count
         self._on_exit, self._floor = on_exit, floor
-        self._tasks: list[Queued] = []
-        self._quick: list[Queued] = []
+        self._tasks, self._quick = _Lines(), _Lines()
         self._calls: SimpleQueue[None] = SimpleQueue()
         self._closed = False
         self._turns: set[Priority] = set()
-        self._order = itertools.count(1)
         self._paces: defaultdict[str, _Pace] = defaultdict(_Pace)
         self._threads: list[threading.Thread] = []
         self._guard = threading.Lock()
@@ -68,15 +65,15 @@ class Workers:
             task: what is to be done.
             kind: tasks of one kind take about as long.
         """
-        queued = (int(priority), next(self._order), kind, task)
+        queued = (time.monotonic(), kind, task)
         with self._guard:
             if self._closed:
                 return
             start_missing(self._threads, self.count, self._work, "omnibind-prepare")
             if self._floor is None or not self._paces[kind].quick:
-                self._add(queued)
+                self._add(priority, queued)
                 return
-            heappush(self._quick, queued)
+            self._quick.add(priority, queued)
             self._ask_for_a_turn(priority, self._floor)
 
     def close(self) -> None:
@@ -90,13 +87,13 @@ class Workers:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _add(self, queued: Queued) -> None:
+    def _add(self, priority: Priority, queued: Queued) -> None:
         """Under the guard. Calls a thread first: an interrupt then leaves one called for nothing.
 
         A queue of Python's with priorities would be left locked.
         """
         self._calls.put(None)
-        heappush(self._tasks, queued)
+        self._tasks.add(priority, queued)
 
     def _work(self) -> None:
         use_processors(1)
@@ -114,11 +111,11 @@ class Workers:
                 if self._closed:
                     self._calls.put(None)  # for the next thread
                     return None
-                if self._tasks:
-                    return heappop(self._tasks)
+                if queued := self._tasks.take():
+                    return queued
 
     def _do(self, queued: Queued) -> None:
-        _, _, kind, task = queued
+        _, kind, task = queued
         wall, processor = time.monotonic(), time.thread_time()
         task()
         self._paces[kind].add(time.monotonic() - wall, time.thread_time() - processor)
@@ -127,7 +124,7 @@ class Workers:
         """Under the guard: one turn waits for each priority that has quick tasks."""
         if priority not in self._turns:
             turn = partial(self._turn, priority, floor)
-            self._add((int(priority), next(self._order), TURNS, turn))
+            self._add(priority, (time.monotonic(), TURNS, turn))
             self._turns.add(priority)  # not before: it would never be asked for again
 
     def _turn(self, priority: Priority, floor: Floor) -> None:
@@ -136,15 +133,48 @@ class Workers:
             ends = time.monotonic() + TURN
             while time.monotonic() < ends:
                 with self._guard:
-                    queued = heappop(self._quick) if self._quick else None
+                    queued = self._quick.take()
                 if queued is None:
                     break
                 self._do(queued)
                 del queued
         with self._guard:
             self._turns.discard(priority)
-            if self._quick and not self._closed:
-                self._ask_for_a_turn(priority, floor)
+            for waiting in () if self._closed else self._quick.waiting:
+                self._ask_for_a_turn(waiting, floor)
+
+
+class _Lines:
+    """Tasks that wait, a line for each priority."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Priority, deque[Queued]] = {one: deque() for one in Priority}
+        self._in_turn = True
+
+    def add(self, priority: Priority, queued: Queued) -> None:
+        """Puts a task at the end of its line."""
+        self._lines[priority].append(queued)
+
+    def take(self) -> Queued | None:
+        """Takes the next one: of the first line, or every other time the most impatient one."""
+        now = time.monotonic()
+        late = {p: now - self._lines[p][0][0] - PATIENCE[p] for p in self.waiting}
+        if not late:
+            return None
+        latest = max(late, key=late.__getitem__)
+        yields = self._in_turn and late[latest] >= 0
+        self._in_turn = not yields
+        return self._lines[latest if yields else min(late)].popleft()
+
+    @property
+    def waiting(self) -> list[Priority]:
+        """Priorities of which there are tasks, the first one first."""
+        return [priority for priority, line in self._lines.items() if line]
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        for line in self._lines.values():
+            line.clear()
 
 
 class _Pace:
