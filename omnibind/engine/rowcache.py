@@ -21,6 +21,10 @@ CREATE TABLE IF NOT EXISTS rows (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rows_by_age ON rows (kept);
 """
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""Errors for which the file is at fault, and not what is around it."""
+WAIT = 30.0
+"""Seconds for another process to let go of the file (ours)."""
 SPARE = 20
 """One of so many rows goes when the table is full, so that the next ones find room (ours)."""
 
@@ -28,8 +32,9 @@ SPARE = 20
 class RowCache:
     """A bounded table of float32 rows, shared by threads and, in a file, by processes.
 
-    Losing it costs time, never rows: a damaged file is put aside with a warning, and a row that
-    cannot be kept (a full disk) is only not kept.
+    Losing it costs time, never rows. A damaged file is put aside with a warning, whenever that
+    shows; one that cannot be used (no such folder, another process that keeps it locked, a full
+    disk) stays as it is: nothing is kept then, or a row is only not kept.
 
     Args:
         path: the SQLite file; its folder is made. None keeps the rows in memory.
@@ -41,23 +46,34 @@ class RowCache:
         self.path, self.limit = path, limit
         self._lock = threading.Lock()
         self._room = 0
-        if path is None:
-            self._db = self._open(":memory:")
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._keeps = True
+        self._db = self._open(":memory:") if path is None else self._of_file(path)
+
+    def _of_file(self, path: Path) -> sqlite3.Connection:
+        """The table in a file, in a new one where that is damaged; where there is none, nowhere."""
         try:
-            self._db = self._open(path)
-        except sqlite3.DatabaseError as error:
-            aside = path.with_suffix(f".damaged-{time.time_ns()}")
-            path.rename(aside)
-            warnings.warn(f"row cache {path}: {error}; moved to {aside.name}", stacklevel=2)
-            self._db = self._open(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._open(path)
+            except sqlite3.DatabaseError as error:
+                if _code(error) not in (*DAMAGE, sqlite3.SQLITE_ERROR):  # no table like ours
+                    raise
+                _put_aside(path, error)
+                return self._open(path)
+        except (OSError, sqlite3.DatabaseError) as error:
+            warnings.warn(f"row cache {path}: {error}; no rows are kept", stacklevel=3)
+            self._keeps = False
+            return self._open(":memory:")
 
     def _open(self, place: Path | str) -> sqlite3.Connection:
-        database = sqlite3.connect(place, timeout=30, check_same_thread=False)
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.executescript(SCHEMA)
+        database = sqlite3.connect(place, timeout=WAIT, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.executescript(SCHEMA)
+        except BaseException:
+            database.close()
+            raise
         return database
 
     @staticmethod
@@ -71,14 +87,14 @@ class RowCache:
             with self._lock:
                 found = self._db.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
         except sqlite3.DatabaseError as error:
-            warnings.warn(
-                f"row cache {self.path or 'in memory'}: {error}; computing the row", stacklevel=2
-            )
+            self._failed(error, "computing the row")
             return None
         return torch.from_numpy(np.frombuffer(found[0], dtype="<f4").copy()) if found else None
 
     def put(self, rows: dict[bytes, Tensor]) -> None:
         """Keeps rows."""
+        if not self._keeps:
+            return
         now = time.time_ns()
         values = [
             (key, row.detach().float().cpu().numpy().astype("<f4").tobytes(), now)
@@ -89,9 +105,21 @@ class RowCache:
                 self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", values)
                 self._trim(len(values))
         except sqlite3.DatabaseError as error:
-            warnings.warn(
-                f"row cache {self.path or 'in memory'}: {error}; rows not kept", stacklevel=2
-            )
+            self._failed(error, "rows not kept")
+
+    def _failed(self, error: sqlite3.DatabaseError, so: str) -> None:
+        """Says what follows from an error; where that is damage, later rows get a sound file."""
+        warnings.warn(f"row cache {self.path or 'in memory'}: {error}; {so}", stacklevel=3)
+        if self.path is None or _code(error) not in DAMAGE:
+            return
+        with self._lock:
+            self._db.close()
+            self._db = self._of_file(self.path)  # another process may have put the old one aside
+            if _is_sound(self._db):
+                return
+            self._db.close()
+            _put_aside(self.path, error)
+            self._db = self._of_file(self.path)
 
     def _trim(self, added: int) -> None:
         """Counts only when there may be too many: that reads all of an index."""
@@ -119,3 +147,28 @@ class RowCache:
         """Closes the file."""
         with self._lock:
             self._db.close()
+
+
+def _code(error: sqlite3.DatabaseError) -> int:
+    """SQLite's own number, without what it adds; 0 where Python was first to object."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_sound(database: sqlite3.Connection) -> bool:
+    try:
+        return database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _put_aside(path: Path, error: sqlite3.DatabaseError) -> None:
+    """Renames a damaged file; those beside it, which are parts of it, go.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    aside = path.with_suffix(f".damaged-{time.time_ns()}")
+    path.rename(aside)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    warnings.warn(f"row cache {path}: {error}; moved to {aside.name}", stacklevel=4)

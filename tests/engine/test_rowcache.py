@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from omnibind.engine import RowCache
+from omnibind.engine import RowCache, rowcache
 
 
 def _key(number: int) -> bytes:
@@ -68,6 +69,66 @@ def test_a_damaged_file_is_put_aside_with_a_warning(tmp_path: Path) -> None:
     cache.put({_key(1): torch.ones(1)})
     assert cache.get(_key(1)) is not None
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    cache.close()
+
+
+def test_damage_that_shows_later_costs_rows_and_not_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "rows.sqlite"
+    cache = RowCache(path)
+    cache.put({_key(n): torch.ones(256) for n in range(100)})
+    cache.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"x" * (len(whole) - 8192))
+    caches = [RowCache(path), RowCache(path)]  # as of two processes
+    for cache in caches:
+        with pytest.warns(UserWarning, match="rows.sqlite: database disk image"):
+            assert all(cache.get(_key(n)) is None for n in range(100))
+    caches[0].put({_key(1): torch.ones(1)})
+    assert caches[1].get(_key(1)) is not None
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+    for cache in caches:
+        cache.close()
+
+
+def test_a_table_that_cannot_be_used_now_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.sqlite"
+    cache = RowCache(path)
+    cache.put({_key(1): torch.ones(1)})
+    cache.close()
+    monkeypatch.setattr(rowcache, "WAIT", 0.0)
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA journal_mode=DELETE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.warns(UserWarning, match="is locked; no rows are kept"):
+        cache = RowCache(path)
+    cache.put({_key(2): torch.ones(1)})
+    assert cache.get(_key(1)) is cache.get(_key(2)) is None
+    cache.close()
+    other.close()
+    cache = RowCache(path)
+    assert cache.get(_key(1)) is not None
+    cache.close()
+
+
+def test_a_full_disk_leaves_the_table_where_it_is(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "rows.sqlite"
+    RowCache(path).close()
+    request.getfixturevalue("small_files")
+    with pytest.warns(UserWarning, match="no rows are kept"):
+        RowCache(path).close()
+    assert [one.name for one in tmp_path.glob("rows.damaged-*")] == []
+
+
+def test_without_a_folder_for_it_nothing_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match="no rows are kept"):
+        cache = RowCache(tmp_path / "file" / "rows.sqlite")
+    cache.put({_key(1): torch.ones(1)})
+    assert cache.get(_key(1)) is None
     cache.close()
 
 
