@@ -13,6 +13,7 @@ from torch import Tensor
 from omnibind.bench.networks import Networks
 from omnibind.bench.setting import Cards
 from omnibind.engine.finishing import batch_of, finishes_early, sample_of
+from omnibind.engine.precision import Numbers, computing
 from omnibind.specs import Encoder, EncoderSpec, Modality, resolve
 
 __all__ = ["Stages", "chunks", "forward", "loop"]
@@ -80,20 +81,23 @@ def _together(
         began = time.perf_counter()
         media = [load(source) for source in chunk]
         stages.decode += time.perf_counter() - began
-        for key, encoder in encoders.items():
+        for card in group:
+            encoder, numbers = encoders[card.key], networks.numbers(card)
             began = time.perf_counter()
             samples = [sample_of(encoder, one, early=early) for one in media]
             done = time.perf_counter()
-            rows[key].append(forward(encoder, samples, networks.device))
+            rows[card.key].append(forward(encoder, samples, networks.device, numbers))
             stages.preprocess += done - began
             stages.forward += time.perf_counter() - done
     return {key: torch.cat(every) for key, every in rows.items()}, stages
 
 
-def forward(encoder: Encoder, samples: Sequence[Sample], device: torch.device) -> Tensor:
+def forward(
+    encoder: Encoder, samples: Sequence[Sample], device: torch.device, numbers: Numbers = "float32"
+) -> Tensor:
     """Rows of one batch, `[item, dim]`, on the CPU in float32; finished late but on a CPU."""
     batch = batch_of(encoder, samples, device, early=finishes_early([device]))
-    with torch.inference_mode():
+    with torch.inference_mode(), computing(numbers, device):
         return encoder(batch).float().cpu()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omnibind.bench.hardware import cores
 from omnibind.bench.timing import Spread
+from omnibind.engine.precision import Numbers
 from omnibind.products import linear
 
 __all__ = ["Ceiling", "measure"]
@@ -22,6 +23,8 @@ COPIED = {"cpu": 2**28, "cuda": 2**30}
 """Bytes of one copy: many times what any cache holds."""
 SECONDS = 0.2
 """That one run of a product lasts at least."""
+MULTIPLIED: tuple[Numbers, ...] = ("float32", "bfloat16", "float8")
+"""Each of these stands for layers in those before it too."""
 FLOAT8_FROM = (8, 9)
 """Compute capability from which a GPU multiplies float8."""
 
@@ -46,12 +49,15 @@ class Ceiling:
     copies: Mapping[str, Spread]
     left_out: Mapping[str, str]
 
-    def product(self, dtype: str) -> float:
-        """The best run of a kind of number; of float32 where it was not measured.
+    def product(self, dtype: Numbers) -> float:
+        """The best run of what an engine that computes in these numbers multiplies in.
 
-        Other work on the machine makes a run slower than the device is; nothing makes it faster.
+        Beside bfloat16 some layers are float32, beside float8 some are either; on a CPU the
+        narrower numbers may be slower, or not there. Other work on the machine makes a run slower
+        than the device is; nothing makes it faster.
         """
-        return self.products.get(dtype, self.products["float32"]).most
+        kinds = MULTIPLIED[: MULTIPLIED.index(dtype) + 1]
+        return max(self.products[kind].most for kind in kinds if kind in self.products)
 
 
 def measure(

@@ -34,7 +34,7 @@ class Naive:
 
     Attributes:
         model: whose recipe, spaces and binder are used, and nothing of its engine.
-        networks: float32.
+        networks: are asked for those of the published code.
         batch: items of a list that is encoded at once; sounds go one by one.
         decoded: items that have been decoded so far, each time counted.
         forwards: batches that have been encoded so far.

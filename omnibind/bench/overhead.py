@@ -13,6 +13,7 @@ from omnibind.bench.networks import Networks
 from omnibind.bench.setting import Setting, cards_of
 from omnibind.bench.throughput import failed
 from omnibind.bench.timing import Spread, in_turns
+from omnibind.embedder import Embedder
 from omnibind.engine import recognise
 from omnibind.plugins import Registry
 
@@ -53,42 +54,47 @@ def measure(
         UnknownNameError, RecipeError: modalities that the recipe does not have.
     """
     model = setting.model(known)
-    networks = Networks(setting, model.engine.device)
-    cards = cards_of(model, list(media))
-    found: list[Overhead] = []
-    for modality, sources in media.items():
-
-        def through_engine(sources: Sequence[Path | str], modality: str = modality) -> None:
-            every = model.known.modalities
-            items = [recognise(k, source, every, modality) for k, source in enumerate(sources)]
-            encoded = model.engine.encode(items, {modality: list(cards[modality].values())})
-            if encoded.failures:
-                raise failed(encoded.failures)
-
-        def through_loop(sources: Sequence[Path | str], modality: str = modality) -> None:
-            loop(model.known.modality(modality), sources, cards, networks, setting.batch)
-
-        through_engine(sources[:2])
-        through_loop(sources[:2])
-        clocks: list[list[float]] = [[], []]
-        engine, plain = in_turns(
-            runs,
-            _timed(through_engine, sources, clocks[0]),
-            _timed(through_loop, sources, clocks[1]),
+    try:
+        networks = Networks(setting, model.engine.device)
+        return tuple(
+            _measured(model, networks, modality, sources, runs)
+            for modality, sources in media.items()
         )
-        found.append(
-            Overhead(
-                setting=setting,
-                modality=modality,
-                items=len(sources),
-                engine=Spread.of(engine),
-                loop=Spread.of(plain),
-                ratio=Spread.of(a / b for a, b in zip(engine, plain, strict=True)),
-                work=Spread.of(a / b for a, b in zip(*clocks, strict=True)),
-            )
-        )
-    model.engine.close()
-    return tuple(found)
+    finally:
+        model.engine.close()
+
+
+def _measured(
+    model: Embedder, networks: Networks, modality: str, sources: Sequence[Path | str], runs: int
+) -> Overhead:
+    setting, every, cards = networks.setting, model.known.modalities, cards_of(model, [modality])
+
+    def through_engine(sources: Sequence[Path | str]) -> None:
+        items = [recognise(k, source, every, modality) for k, source in enumerate(sources)]
+        encoded = model.engine.encode(items, {modality: list(cards[modality].values())})
+        if encoded.failures:
+            raise failed(encoded.failures)
+
+    def through_loop(sources: Sequence[Path | str]) -> None:
+        loop(model.known.modality(modality), sources, cards, networks, setting.batch)
+
+    through_engine(sources[:2])
+    through_loop(sources[:2])
+    clocks: list[list[float]] = [[], []]
+    engine, plain = in_turns(
+        runs,
+        _timed(through_engine, sources, clocks[0]),
+        _timed(through_loop, sources, clocks[1]),
+    )
+    return Overhead(
+        setting=setting,
+        modality=modality,
+        items=len(sources),
+        engine=Spread.of(engine),
+        loop=Spread.of(plain),
+        ratio=Spread.of(a / b for a, b in zip(engine, plain, strict=True)),
+        work=Spread.of(a / b for a, b in zip(*clocks, strict=True)),
+    )
 
 
 def _timed(

@@ -216,7 +216,9 @@ class _Bench:
         for modality in self.media:
             embedded(self.model, self._first(modality), modality)
         every = [card for cards in self.cards.values() for card in cards.values()]
-        self.networks.alone = not self.networks.fit(every) if alone is None else alone
+        if alone is None:
+            alone = not self.networks.fit(every, published=naive)
+        self.networks.alone = alone
         self._give_others()
         for modality in self.media:
             first, card = self._first(modality), self.model.known.modality(modality)

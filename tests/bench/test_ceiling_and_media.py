@@ -25,8 +25,17 @@ def test_rates_are_positive_and_finite():
     assert {"float32", "bfloat16"} <= found.products.keys()
     assert all(0 < rate.least <= rate.median <= rate.most < math.inf for rate in rates)
     assert {"float16", "float8"} == found.left_out.keys()
-    assert found.product("float64") == found.products["float32"].most
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("dtype", "best"), [("float32", 3.0), ("bfloat16", 3.0), ("float8", 5.0)])
+def test_the_limit_is_the_fastest_of_the_numbers_that_layers_may_have(dtype, best):
+    rates = {"float32": 3.0, "bfloat16": 1.0, "float8": 5.0, "tf32": 9.0}
+    products = {name: Spread.of([rate]) for name, rate in rates.items()}
+    found = ceiling.Ceiling(
+        device="cpu", threads=1, side=8, products=products, copies={}, left_out={}
+    )
+    assert found.product(dtype) == best
 
 
 def test_a_machine_names_its_parts():
