@@ -15,6 +15,7 @@ import torch
 
 from omnibind.binder import Binder
 from omnibind.checkpoint import read_checkpoint, write_checkpoint
+from omnibind.errors import UnknownNameError
 from omnibind.evaluation import any_to_any
 from omnibind.specs import Recipe, Slot
 from omnibind.testing.latents import ToyWorld
@@ -87,8 +88,16 @@ def measure(world: World, late: Sequence[str] = ()) -> list[Gain]:
     Args:
         world: sizes.
         late: spaces that come later; all but those that link the modalities, if left out.
+
+    Raises:
+        UnknownNameError: one of them is none of these.
     """
     names = list(SPACES)[: world.spaces]
+    addable = [name for name in names if name not in LINKS.values()]
+    for name in late:
+        if name not in addable:
+            what = "space that can be added to a toy world"
+            raise UnknownNameError(what, name, addable, next_step="choose one of these with --late")
     toys = ToyWorld(
         spaces={name: SPACES[name] for name in names}, width=8, noise=1.2, seed=world.seed * 7919
     )
@@ -100,7 +109,7 @@ def measure(world: World, late: Sequence[str] = ()) -> list[Gain]:
         seconds = _bind(Path(folder) / "anew", whole, given)
         anew = _score(route.bound(Path(folder) / "anew", whole).binder(), toys)
         found: list[Gain] = []
-        for name in late or [name for name in names if name not in LINKS.values()]:
+        for name in late or addable:
             others = _recipe([other for other in names if other != name])
             found.append(_later(Path(folder) / name, others, name, given, anew, seconds))
         return found

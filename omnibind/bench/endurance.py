@@ -13,6 +13,7 @@ from pathlib import Path
 
 from omnibind.engine import Engine, Item
 from omnibind.engine.outcome import Encoded
+from omnibind.errors import SetupError
 from omnibind.plugins import registry
 from omnibind.testing.toyspace import ToySpace
 
@@ -58,7 +59,16 @@ def measure(
         kills: worker processes that are killed in the first pass, at random.
         seed: of when and whom.
         on_pass: told of each pass.
+
+    Raises:
+        SetupError: more are to be killed than there are items: one dies at an item.
     """
+    if kills > items:
+        raise SetupError(
+            f"{kills} workers killed in a pass",
+            found=f"{items} items, at each of which one can be killed",
+            next_step="ask for more --items, or for fewer --kills",
+        )
     modality = registry().modality("text")
     encoders = [ToySpace(name, dim=16, modalities=["text"]).encoders["text"] for name in "ab"]
     engine = Engine(device="cpu", size="tiny", batch_size=64, processes=True)

@@ -62,9 +62,15 @@ def measure(
     return tuple(found)
 
 
-def extrapolate(found: Sequence[Footprint], items: int = EXTRAPOLATED) -> float:
-    """Peak in 10^6 bytes for larger pools: the straight line through the two largest sizes."""
-    smaller, larger = sorted(found, key=lambda one: one.items)[-2:]
+def extrapolate(found: Sequence[Footprint], items: int = EXTRAPOLATED) -> float | None:
+    """Peak in 10^6 bytes for larger pools: the straight line through the two largest sizes.
+
+    None where all are of one size.
+    """
+    by_size = {one.items: one for one in found}
+    if len(by_size) < 2:
+        return None
+    smaller, larger = (by_size[size] for size in sorted(by_size)[-2:])
     slope = (larger.peak_mb - smaller.peak_mb) / (larger.items - smaller.items)
     return larger.peak_mb + slope * (items - larger.items)
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from omnibind.bench.media import Media
 from omnibind.engine import float8
@@ -40,7 +41,8 @@ class Likeness:
         items: how many.
         least, median: cosine of a row with the same item's in the other numbers.
         others: the median cosine of two different items' rows, without which the one before says
-            little: a network with random weights gives rows that are near each other.
+            little: a network with random weights gives rows that are near each other. None of a
+            single item.
         seconds: of the forwards of all items.
         ratio: how many times faster than the other.
         bytes: of the weights, over those of the other.
@@ -53,7 +55,7 @@ class Likeness:
     items: int
     least: float
     median: float
-    others: float
+    others: float | None
     seconds: float
     ratio: float
     bytes: float
@@ -64,7 +66,7 @@ class Likeness:
         """Whether it bears these numbers, as far as these weights can tell."""
         if self.least < LEAST:
             return "no"
-        return "yes" if self.others <= APART else "cannot tell"
+        return "yes" if self.others is not None and self.others <= APART else "cannot tell"
 
 
 def encoders(known: Registry, names: Sequence[str] = ()) -> list[EncoderSpec]:
@@ -110,7 +112,8 @@ def measure(
         device: where it runs.
 
     Raises:
-        SetupError: no media of its modality, or float8 where torch does not multiply it.
+        SetupError: no media of its modality, or float8 where torch does not multiply it: then
+            bfloat16, if it is wanted too, has come before.
     """
     sources, where = media.get(spec.modality, ()), torch.device(device)
     if not sources:
@@ -119,24 +122,24 @@ def measure(
             found=f"no media of {spec.modality!r}",
             next_step=f"name a folder that has some: --media <folder> --items {spec.modality}=N",
         )
-    if "float8" in numbers:
+    if "bfloat16" not in numbers:
         float8.refuse(where)
-    wanted: list[Numbers] = ["float32", *numbers]
-    if "float8" in wanted and "bfloat16" not in wanted:
-        wanted.insert(1, "bfloat16")
+    wanted: list[Numbers] = ["float32", "bfloat16", *(["float8"] if "float8" in numbers else [])]
     load = resolve(known.modality(spec.modality).load)
     samples: list[Sample] = []
     seen: dict[Numbers, _Run] = {}
     for kind in wanted:
+        if kind == "float8":
+            float8.refuse(where)
         module = build(spec, kind, size=size, weights=weights, device=where)
         samples = samples or [
             sample_of(module, load(source), early=finishes_early([where])) for source in sources
         ]
         seen[kind] = _run(spec, module, samples, where, kind)
         del module
-    for kind in numbers:
-        against: Numbers = "bfloat16" if kind == "float8" else "float32"
-        yield _likeness(spec, kind, seen[kind], against, seen[against])
+        if kind in numbers:
+            against: Numbers = "bfloat16" if kind == "float8" else "float32"
+            yield _likeness(spec, kind, seen[kind], against, seen[against])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +189,7 @@ def _likeness(
     )
 
 
-def _others(rows: Tensor) -> float:
+def _others(rows: Tensor) -> float | None:
     apart = ~torch.eye(len(rows), dtype=torch.bool)
-    return float((rows @ rows.T)[apart].median()) if len(rows) > 1 else float("nan")
+    rows = functional.normalize(rows.double(), dim=1)
+    return float((rows @ rows.T)[apart].median()) if len(rows) > 1 else None

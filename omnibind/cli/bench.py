@@ -10,9 +10,10 @@ from omnibind.bench import build as build_bench
 from omnibind.bench import pairing as pairing_bench
 from omnibind.bench import startup as startup_bench
 from omnibind.cli.bench_engine import ceiling, endurance, engine, overhead, threads
+from omnibind.cli.bench_options import Out, written
 from omnibind.cli.bench_precision import precision
 from omnibind.cli.options import AsJson
-from omnibind.cli.printing import number, print_json, print_table, talk
+from omnibind.cli.printing import number, print_table, talk
 from omnibind.plugins import registry
 
 app = typer.Typer(no_args_is_help=True)
@@ -30,12 +31,12 @@ for command in (engine, threads, overhead, ceiling, endurance, precision):
 @app.command()
 def startup(
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs that are counted.")] = 9,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Time what needs no torch: import, --help, spaces, plugins, recipes."""
     timings = startup_bench.measure(runs)
-    if as_json:
-        print_json(timings)
+    if written({"figures": timings}, out, as_json):
         return
     print_table(
         ["command", ">median", ">fastest", ">slowest", ">runs", f"under {startup_bench.LIMIT} s"],
@@ -54,11 +55,10 @@ def startup(
 
 
 @app.command()
-def build(as_json: AsJson = False) -> None:
+def build(out: Out = None, as_json: AsJson = False) -> None:
     """Time the layout of every encoder at full size, without memory; count its parameters."""
     layouts = build_bench.measure(registry())
-    if as_json:
-        print_json(layouts)
+    if written({"figures": layouts}, out, as_json):
         return
     print_table(
         ["encoder", ">params", ">seconds", f"under {build_bench.LIMIT:g} s", "as on its card"],
@@ -81,14 +81,14 @@ def pairing(
         list[int] | None, typer.Option("--items", min=2, help="Items a pool; may be repeated.")
     ] = None,
     dim: Annotated[int, typer.Option("--dim", min=1, help="Width of the rows.")] = 64,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory of pairing two pools and taking batches, by the size of the pools."""
     asked = sizes or [10_000, 100_000, 400_000]
     found = pairing_bench.measure(asked, dim, lambda one: talk(f"{one.items} items measured"))
-    peak = pairing_bench.extrapolate(found) if len(found) > 1 else None
-    if as_json:
-        print_json({"measured": found, "at": pairing_bench.EXTRAPOLATED, "peak_mb": peak})
+    peak = pairing_bench.extrapolate(found)
+    if written({"figures": found, "at": pairing_bench.EXTRAPOLATED, "peak_mb": peak}, out, as_json):
         return
     print_table(
         [">items a pool", ">dim", ">peak MB", ">at start", ">pairing", ">rows/s in batches"],
@@ -115,6 +115,7 @@ def heads(
     hidden: Annotated[int, typer.Option("--hidden", min=1, help="Hidden width of a head.")] = 64,
     batch: Annotated[int, typer.Option("--batch", min=12, help="Rows a head and step.")] = 48,
     seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="For each.")] = 5.0,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Train all heads as one batched module, and one after another; both in one run."""
@@ -122,8 +123,7 @@ def heads(
 
     sizes = heads_bench.Sizes(spaces=spaces, dim=dim, hidden=hidden, batch=batch)
     found = heads_bench.measure(sizes, seconds=seconds)
-    if as_json:
-        print_json(found)
+    if written({"figures": [found], "ratio": found.ratio}, out, as_json):
         return
     print_table(
         ["", ">rows/s"],
@@ -144,6 +144,7 @@ def adding(
     late: Annotated[
         list[str] | None, typer.Option("--late", help="The space that is added; may be repeated.")
     ] = None,
+    out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Add each space of a toy world to the others, and bind all of them anew."""
@@ -151,8 +152,7 @@ def adding(
 
     world = adding_bench.World(spaces=spaces, steps=steps, seed=seed)
     found = adding_bench.measure(world, late or ())
-    if as_json:
-        print_json(found)
+    if written({"figures": found}, out, as_json):
         return
     print_table(
         ["space", ">mAP before", ">added", ">bound anew", ">added - anew", ">time", ">of anew"],

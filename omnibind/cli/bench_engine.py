@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +17,7 @@ from omnibind.cli.bench_options import (
     Modalities,
     OneRecipe,
     Out,
+    Profile,
     Recipes,
     Runs,
     gib,
@@ -49,10 +49,7 @@ def engine(
     naive: Annotated[
         bool, typer.Option("--naive", help="Measure the published code's way too.")
     ] = False,
-    profile: Annotated[
-        Path | None,
-        typer.Option("--profile", help="A file for a table of operations; .json for a trace."),
-    ] = None,
+    profile: Profile = None,
     runs: Runs = 3,
     out: Out = None,
     as_json: AsJson = False,

@@ -27,6 +27,7 @@ __all__ = [
     "Modalities",
     "OneRecipe",
     "Out",
+    "Profile",
     "Recipes",
     "Runs",
     "gib",
@@ -58,7 +59,28 @@ MediaFolder = Annotated[
     typer.Option("--media", help="A folder of files; derived from the examples if left out."),
 ]
 Runs = Annotated[int, typer.Option("--runs", min=1, help="Runs that are counted.")]
-Out = Annotated[Path | None, typer.Option("--out", help="A file for the JSON document as well.")]
+
+
+def _in_a_folder(file: Path | None) -> Path | None:
+    """A file that can be written once all is measured."""
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        what = "is a folder" if file.is_dir() else f"is in no folder that is there ({file.parent})"
+        raise typer.BadParameter(f"{file} {what}")
+    return file
+
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", callback=_in_a_folder, help="A file for the JSON document as well."),
+]
+Profile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        callback=_in_a_folder,
+        help="A file for a table of operations; .json for a trace.",
+    ),
+]
 
 
 def setting_asked(
@@ -111,6 +133,8 @@ def _counts(
 
 def written(document: Mapping[str, Any], out: Path | None, as_json: bool) -> bool:
     """Writes the document, and the machine, where they were asked for; whether stdout has them."""
+    if out is None and not as_json:
+        return False
     from omnibind.bench.hardware import describe
 
     text = json_text({"machine": describe(), **document})

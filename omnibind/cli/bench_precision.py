@@ -78,7 +78,7 @@ def precision(
                 one.items,
                 f"{one.least:.6f}",
                 f"{one.median:.6f}",
-                f"{one.others:.3f}",
+                "-" if one.others is None else f"{one.others:.3f}",
                 f"{one.seconds / one.items:.3f}",
                 f"{one.ratio:.2f}",
                 f"{one.bytes:.2f}",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from omnibind.bench.adding import World, measure
+from omnibind.errors import UnknownNameError
 
 
 def test_each_space_that_comes_later_is_measured():
@@ -11,3 +14,9 @@ def test_each_space_that_comes_later_is_measured():
     assert all(0 < figure < 1 for one in found for figure in (one.before, one.added, one.anew))
     assert found[0].share > 0
     assert found[0].share_anew > 0
+
+
+@pytest.mark.parametrize("late", ["nowhere", "back"])
+def test_a_space_that_cannot_be_added_is_refused_before_anything_is_bound(late):
+    with pytest.raises(UnknownNameError, match="--late"):
+        measure(World(spaces=3, items=150, steps=4), [late])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from torch.nn import functional
 
 from omnibind.bench.precision import Likeness, encoders, measure
 from omnibind.errors import SetupError, UnknownNameError
+from omnibind.testing.length import length_card
 
 ONE = Likeness(
     encoder="one",
@@ -45,6 +47,22 @@ def test_encoders_are_named_by_recipe_space_or_key_and_come_once(known):
 def test_without_media_nothing_is_measured(known):
     with pytest.raises(SetupError, match="no media of"):
         list(measure(encoders(known)[0], {}, known))
+
+
+def test_where_float8_is_refused_bfloat16_is_told(media, known, monkeypatch):
+    monkeypatch.delattr(functional, "scaled_mm")  # as in an older torch
+    card = next(card for card in encoders(known) if card.modality == "text")
+    found: list[Likeness] = []
+    with pytest.raises(SetupError, match="float8"):
+        found.extend(measure(card, media, known, size="tiny", weights="random"))
+    assert [one.numbers for one in found] == ["bfloat16"]
+
+
+def test_a_cosine_does_not_depend_on_how_long_rows_are(known):
+    found = measure(
+        length_card(), {"text": ["one", "three", "seven"]}, known, numbers=["bfloat16"], size="tiny"
+    )
+    assert next(found).others == pytest.approx(1.0)
 
 
 def test_where_all_rows_are_alike_nothing_can_be_told():

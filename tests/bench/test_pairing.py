@@ -21,3 +21,7 @@ def test_a_size_is_measured_in_a_process_of_its_own():
 def test_the_two_largest_sizes_give_the_line():
     found = [footprint(100, 10.0), footprint(1, 500.0), footprint(300, 30.0)]
     assert extrapolate(found, 1000) == 100
+
+
+def test_one_size_gives_no_line():
+    assert extrapolate([footprint(300, 30.0), footprint(300, 31.0)]) is None

@@ -1,4 +1,4 @@
-"""`bench engine|threads|overhead|ceiling`: a table or one JSON document, with the machine."""
+"""`bench ...`: a table or one JSON document, with the machine; bad arguments before any work."""
 
 from __future__ import annotations
 
@@ -57,3 +57,34 @@ def test_bad_arguments_are_named(omnibind, words, said):
     ran = omnibind("bench", "overhead", "toys", "--size", "tiny", *words)
     assert ran.code == 2
     assert said in ran.err
+
+
+@pytest.mark.parametrize("option", ["--out", "--profile"])
+@pytest.mark.parametrize("where", ["nowhere/figures.json", "."])
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_measured(
+    omnibind, tmp_path, option, where
+):
+    ran = omnibind("bench", "engine", *TOYS, option, str(tmp_path / where))
+    assert ran.code == 2
+    assert option in ran.err
+    assert "turn" not in ran.err
+
+
+def test_more_workers_to_kill_than_items_are_refused(omnibind):
+    ran = omnibind("bench", "endurance", "--items", "100", "--kills", "101")
+    assert (ran.code, "fewer --kills" in ran.err) == (2, True)
+
+
+def test_every_benchmark_tells_its_machine(omnibind):
+    heads = ("--spaces", "1", "--dim", "8", "--hidden", "4", "--batch", "12", "--seconds", "0")
+    found = json.loads(omnibind("bench", "heads", *heads, "--json").out)
+    assert found["machine"]["versions"]["torch"]
+    assert found["ratio"] == found["figures"][0]["batched"] / found["figures"][0]["loop"]
+
+
+def test_a_single_item_has_no_other_to_be_compared_with(omnibind):
+    words = ("toy-text", "--size", "tiny", "--numbers", "bfloat16", "--items", "text=1")
+    ran = omnibind("bench", "precision", *words, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["figures"][0]["others"] is None
+    assert "cannot tell" in omnibind("bench", "precision", *words).out

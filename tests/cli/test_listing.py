@@ -62,7 +62,7 @@ def test_a_recipe_is_shown_as_a_table(omnibind):
 
 
 def test_bench_build_counts_the_parameters_of_every_encoder(omnibind):
-    found = json.loads(omnibind("bench", "build", "--json").out)
+    found = json.loads(omnibind("bench", "build", "--json").out)["figures"]
     assert {one["encoder"] for one in found} >= {"toy-text", "toy-image", "toy-audio"}
     assert all(one["params"] > 0 for one in found)
     assert "as on its card" in omnibind("bench", "build").out

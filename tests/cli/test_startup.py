@@ -48,7 +48,7 @@ def test_a_look_at_the_engines_imports_no_torch(site):
 def test_the_benchmark_times_each_of_them(omnibind):
     ran = omnibind("bench", "startup", "--runs", 1, "--json")
     assert ran.code == 0
-    commands = [timing["command"] for timing in json.loads(ran.out)]
+    commands = [timing["command"] for timing in json.loads(ran.out)["figures"]]
     assert commands == [
         "import omnibind",
         "omnibind --help",
