@@ -32,7 +32,8 @@ class Batcher:
 
     Samples are together when encoder, priority and length (as a power of two bytes) agree, whoever
     sent them; callers take turns. A batch is ready when it is full, when nothing more is coming
-    for its encoder or from its callers, or when an interactive request has waited for `latency`.
+    for its encoder or from its callers, or when a request has waited for `latency` that is
+    interactive, or whose caller sends no more for its encoder: others may take long with theirs.
     Batches of a single caller and modality do not depend on the pace of threads; those of several
     callers are shared by the threads of a CPU that have nothing else to do. Of several that are
     ready: interactive before bulk, resident encoders before those to be loaded, full ones before
@@ -88,13 +89,19 @@ class Batcher:
     ) -> None:
         """Adds requests, and takes back what the caller had said to expect.
 
-        Runners look again when a bin is new or full, or nothing more is coming for an encoder.
+        Runners look again when a bin is new or full, or nothing more is coming for an encoder:
+        from anybody, or from this caller, unless it is interactive, and runners look by themselves.
         """
         listed, over = list(requests), list(expected)
         with self._changed:
             self._arrived(caller, over)
             broken = self._broken
-            news = any(not self._is_coming(key) for key in over)
+            small = any(request.priority is Priority.INTERACTIVE for request in listed)
+            through = caller is not None and not small
+            news = any(
+                not self._is_coming(key) or (through and not self._sends(caller, key))
+                for key in over
+            )
             for request in [] if broken else listed:
                 where = (request.spec.key, request.priority, request.bucket)
                 waiting = self._bins.get(where) or _Waiting()
@@ -179,14 +186,27 @@ class Batcher:
                 continue
             age = now - waiting.oldest
             full = self._full(waiting, runner.limit(key))
-            hurried = priority is Priority.INTERACTIVE and age >= self.limits.latency
-            if full or hurried or not (waiting.more or self._is_coming(key)):
+            due = self._due(where, waiting)
+            if full or due <= now or not (waiting.more or self._is_coming(key)):
                 restless = age >= PATIENCE[priority]
                 rank = (not restless, int(priority), key not in resident, not full, waiting.oldest)
                 best = min(best, (rank, where)) if best else (rank, where)
-            elif priority is Priority.INTERACTIVE:
-                pause = min(pause, self.limits.latency - age)
+            else:
+                pause = min(pause, due - now)
         return (best[1], None) if best else (None, None if pause == math.inf else pause)
+
+    def _due(self, where: Bin, waiting: _Waiting) -> float:
+        """From when on it runs though more may come, in s of `time.monotonic`."""
+        key, priority, _ = where
+        if priority is Priority.INTERACTIVE:
+            return waiting.oldest + self.limits.latency
+        through = [r for r in waiting.heads if not (r.caller.more or self._sends(r.caller, key))]
+        return min((request.since for request in through), default=math.inf) + self.limits.latency
+
+    def _sends(self, caller: Caller | None, key: str) -> bool:
+        """Whether a caller is about to put a sample for an encoder."""
+        coming = self._coming.get(id(caller))
+        return coming is not None and coming[key] > 0
 
     def _full(self, waiting: _Waiting, most: int) -> bool:
         return waiting.count >= most or waiting.nbytes >= self.limits.nbytes
@@ -242,7 +262,12 @@ class _Waiting:
 
     @property
     def oldest(self) -> float:
-        return min(line[0].since for line in self._lines.values())
+        return min(request.since for request in self.heads)
+
+    @property
+    def heads(self) -> list[Request]:
+        """The first of each caller."""
+        return [line[0] for line in self._lines.values()]
 
     @property
     def callers(self) -> int:
@@ -250,7 +275,7 @@ class _Waiting:
 
     @property
     def more(self) -> bool:
-        return any(line[0].caller.more for line in self._lines.values())
+        return any(request.caller.more for request in self.heads)
 
     def add(self, request: Request) -> None:
         self.count += 1  # first: counted and not there does less harm than there and not counted

@@ -143,6 +143,22 @@ def test_an_interactive_request_waits_no_longer_than_the_latency() -> None:
     assert len(took(batcher).requests) == 1
 
 
+def test_who_has_sent_everything_does_not_wait_for_what_others_are_about_to_send() -> None:
+    batcher, taken = Batcher(Limits(items=4, latency=0.05)), list[Batch]()
+    slow, quick, thinking = Listener(), Listener(), Listener(more=True)
+    batcher.expect(slow, ["one"])
+    batcher.expect(quick, ["one", "one"])
+    batcher.put(requests(thinking, 1))
+    batcher.put(requests(quick, 1), caller=quick, expected=["one"])
+    thread = threading.Thread(target=lambda: taken.append(took(batcher)))
+    thread.start()
+    thread.join(0.2)
+    assert not taken  # it sends another one itself
+    batcher.put(requests(quick, 1), caller=quick, expected=["one"])
+    thread.join(10)
+    assert len(taken[0].requests) == 3
+
+
 def test_interactive_goes_before_bulk(batcher: Batcher) -> None:
     batcher.put(requests(Listener(), 4, "bulk"))
     batcher.put(requests(Listener(), 1, "urgent", Priority.INTERACTIVE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event, Lock
@@ -51,6 +52,25 @@ def test_a_forward_that_takes_long_holds_nobody_up() -> None:
     floor = Floor()
     with floor.shared(), floor.alone():
         pass
+
+
+def test_who_has_the_floor_alone_for_long_holds_nobody_up() -> None:
+    floor, done = Floor(), list[str]()
+
+    def forward() -> None:
+        with floor.shared():
+            done.append("forward")
+
+    def turn() -> None:
+        with floor.alone():
+            done.append("turn")
+
+    with floor.alone():
+        for one in (forward, turn):
+            thread = threading.Thread(target=one, daemon=True)
+            thread.start()
+            thread.join(20)
+    assert done == ["forward", "turn"]
 
 
 def test_an_error_gives_the_floor_back() -> None:
