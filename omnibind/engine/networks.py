@@ -103,7 +103,8 @@ class Networks:
     def identity(self, spec: EncoderSpec) -> str:
         """Everything that rows of this encoder depend on, besides the item.
 
-        A file without a checksum in its reference counts with its size and time of change.
+        A file without a checksum in its reference, an asset too, counts with its size and time of
+        change.
         Of two identities that differ in their numbers alone, the rows are alike and not equal.
         """
         known = (spec.key, spec.revision, spec.weights, spec.precision)
@@ -114,7 +115,8 @@ class Networks:
             numbers = self.numbers(spec)
             parts += [] if numbers == "float32" else [f"numbers={numbers}"]
             if self.size == "full" and self.weights == "official":
-                parts += [_state_of(ref) for ref in spec.weights if "#sha256=" not in ref]
+                files = (*spec.weights, *spec.assets.values())
+                parts += [_state_of(ref) for ref in files if "#sha256=" not in ref]
             self._identities[known] = "|".join(map(str, parts))
         return self._identities[known]
 

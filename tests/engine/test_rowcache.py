@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
-from omnibind.engine import RowCache, rowcache
+from omnibind.engine import Engine, RowCache, rowcache
+from omnibind.testing.length import Length, length_card, texts
+from omnibind.weights import LoadReport, load_state
+
+
+class Worded(Length):
+    """Counts by a file that its card names."""
+
+    def __init__(self, size: str, assets: Mapping[str, Path]) -> None:
+        super().__init__(size, assets)
+        self.worth = float(assets["worth"].read_text()) if assets else 0.0
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        return {"length": torch.tensor(len(media) * self.worth)}
+
+    def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
+        return load_state(self, state)
 
 
 def _key(number: int) -> bytes:
@@ -141,3 +162,22 @@ def test_a_row_that_cannot_be_kept_or_read_is_only_computed_again(tmp_path: Path
     with pytest.warns(UserWarning, match="computing the row"):
         assert cache.get(_key(1)) is None
     cache.close()
+
+
+def test_rows_of_a_file_that_has_changed_are_not_those_of_before(tmp_path: Path) -> None:
+    worth, weights = tmp_path / "worth.txt", tmp_path / "weights.safetensors"
+    save_file({"scale": torch.ones(2)}, weights)
+    spec = replace(
+        length_card(build=f"{__name__}:Worded"),
+        weights=(f"file:{weights}",),
+        assets={"worth": f"file:{worth}"},
+    )
+    cache, found = RowCache(), list[float]()
+    for words in ("1", "2.0", "2.0"):
+        worth.write_text(words)
+        os.utime(worth, ns=(0, 0))
+        engine = Engine(device="cpu", workers=1, cache=cache)
+        found.append(float(engine.encode(texts(1), {"text": [spec]}).rows["length"][0, 0]))
+        cached = engine.stats().encoders["length"].cached
+        engine.close()
+    assert (found, cached) == ([1.0, 2.0, 2.0], 1)
