@@ -58,10 +58,10 @@ class Batcher:
         """Bytes of all samples that wait."""
         return self._nbytes
 
-    @property
-    def crowded(self) -> bool:
-        """Whether callers should hold back."""
-        return self._nbytes >= self.limits.waiting
+    def crowded(self, priority: Priority) -> bool:
+        """Whether callers should hold back; interactive ones not for what bulk ones have sent."""
+        most = self.limits.waiting
+        return self._nbytes >= (2 * most if priority is Priority.INTERACTIVE else most)
 
     def waiting(self) -> Counter[str]:
         """Requests that wait, by encoder."""

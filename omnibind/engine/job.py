@@ -212,7 +212,8 @@ class Job:
             self._parts.workers.submit(self._priority, task, item.modality.name)
 
     def _has_room(self) -> bool:
-        return not self._left or (self._roomy and not self._parts.batcher.crowded)
+        crowded = self._parts.batcher.crowded
+        return not self._left or (self._roomy and not crowded(self._priority))
 
     def _note_room(self) -> None:
         """Whether few items are under way, and not too many through before one that is not.

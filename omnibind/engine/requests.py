@@ -138,7 +138,8 @@ class Limits:
         nbytes: of the samples of a batch. On a CPU small ones are faster: what a batch makes on its
             way then stays in the processor's caches.
         latency: seconds that an interactive request waits for company while more is coming.
-        waiting: bytes of all samples that wait; callers are held back beyond it.
+        waiting: bytes of all samples that wait; bulk callers are held back beyond it, interactive
+            ones beyond twice as many.
     """
 
     items: int = 32

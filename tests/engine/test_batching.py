@@ -253,10 +253,13 @@ def test_a_caller_that_withdraws_leaves_nothing_behind(batcher: Batcher) -> None
 
 def test_callers_hold_back_when_too_many_bytes_wait() -> None:
     batcher = Batcher(Limits(items=4, waiting=100))
-    batcher.put(requests(Listener(), 1, length=100))
-    assert batcher.crowded
+    batcher.put(requests(Listener(), 1, length=25))  # 100 bytes
+    assert batcher.crowded(Priority.BULK)
+    assert not batcher.crowded(Priority.INTERACTIVE)
+    batcher.put(requests(Listener(), 1, length=25))  # 100 bytes
+    assert batcher.crowded(Priority.INTERACTIVE)
     took(batcher)
-    assert not batcher.crowded
+    assert not batcher.crowded(Priority.BULK)
 
 
 def test_when_a_device_breaks_down_everybody_hears_of_it(batcher: Batcher) -> None:

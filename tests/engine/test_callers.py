@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from omnibind.engine import Cancel, Cancelled, Engine, Interrupted, Item, RowCache, recognise
+from omnibind.engine.requests import Limits
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
 from omnibind.testing.length import Length, length_card, texts
@@ -74,6 +75,24 @@ def test_items_of_many_threads_run_in_common_batches(engine: Engine) -> None:
         number: number + 1.0 for number in range(24)
     }
     assert len(BATCHES) < 24
+
+
+def test_samples_of_bulk_callers_hold_no_small_call_back(engine: Engine) -> None:
+    GATE.clear()
+    engine._batcher.limits = Limits(items=8, waiting=32)  # 8 samples of 4 bytes
+    small = length_card("small", f"{__name__}:Gated")
+    threads: list[threading.Thread] = []
+    for count, card, key in ((100, LENGTH, "length"), (8, small, "small")):
+        items = (texts(count), {"text": [card]})
+        threads.append(threading.Thread(target=engine.encode, args=items, daemon=True))
+        threads[-1].start()
+        deadline = time.monotonic() + 20
+        while engine.stats().waiting.get(key, 0) < 8:  # of the first, as many as may
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    GATE.set()
+    for thread in threads:
+        thread.join(20)
 
 
 def test_it_counts_what_it_does(engine: Engine) -> None:
