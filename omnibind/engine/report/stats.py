@@ -97,7 +97,8 @@ class Stats:
 
     Attributes:
         seconds: since the engine was made.
-        items: that callers gave, by modality.
+        items: that callers gave, by modality. What is neither done nor failed is under way, or was
+            given up with a call that ended early.
         done: of these, those that have all their rows.
         failed: of all items, those that cannot have them.
         decoded: times that an item was decoded; more than `items` where a job had to be turned
