@@ -124,7 +124,7 @@ class Workers:
         """Under the guard: one turn waits for each priority that has quick tasks."""
         if priority not in self._turns:
             turn = partial(self._turn, priority, floor)
-            self._add(priority, (time.monotonic(), TURNS, turn))
+            self._add(priority, (self._quick.since(priority), TURNS, turn))
             self._turns.add(priority)  # not before: it would never be asked for again
 
     def _turn(self, priority: Priority, floor: Floor) -> None:
@@ -140,8 +140,9 @@ class Workers:
                 del queued
         with self._guard:
             self._turns.discard(priority)
-            for waiting in () if self._closed else self._quick.waiting:
-                self._ask_for_a_turn(waiting, floor)
+            if not self._closed:
+                for waiting in self._quick.waiting:
+                    self._ask_for_a_turn(waiting, floor)
 
 
 class _Lines:
@@ -158,13 +159,17 @@ class _Lines:
     def take(self) -> Queued | None:
         """Takes the next one: of the first line, or every other time the most impatient one."""
         now = time.monotonic()
-        late = {p: now - self._lines[p][0][0] - PATIENCE[p] for p in self.waiting}
+        late = {p: now - self.since(p) - PATIENCE[p] for p in self.waiting}
         if not late:
             return None
         latest = max(late, key=late.__getitem__)
         yields = self._in_turn and late[latest] >= 0
         self._in_turn = not yields
         return self._lines[latest if yields else min(late)].popleft()
+
+    def since(self, priority: Priority) -> float:
+        """When the first of a line that is not empty came."""
+        return self._lines[priority][0][0]
 
     @property
     def waiting(self) -> list[Priority]:

@@ -35,6 +35,14 @@ def workers() -> Iterator[Workers]:
     made.close()
 
 
+def learn(workers: Workers, kind: str) -> None:
+    """Has the workers see that tasks of a kind are quick."""
+    for _ in range(20):
+        done = Event()
+        workers.submit(INTERACTIVE, done.set, kind)
+        assert done.wait(timeout=60)
+
+
 def test_bulk_tasks_that_have_waited_long_take_turns_with_interactive_ones(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,10 +66,7 @@ def test_quick_bulk_tasks_do_not_go_on_with_the_priority_of_those_before_them(
     def picture() -> None:
         workers.submit(INTERACTIVE, lambda: order.append("sound"), "audio")
 
-    for _ in range(20):
-        learned = Event()
-        workers.submit(INTERACTIVE, learned.set, "text")
-        assert learned.wait(timeout=60)
+    learn(workers, "text")
     go = held(workers)
     workers.submit(INTERACTIVE, lambda: time.sleep(0.02), "text")  # longer than a turn
     workers.submit(BULK, lambda: order.append("text"), "text")
@@ -70,3 +75,26 @@ def test_quick_bulk_tasks_do_not_go_on_with_the_priority_of_those_before_them(
     go.set()
     assert done.wait(timeout=60)
     assert order == ["sound", "text"]
+
+
+def test_quick_bulk_tasks_that_have_waited_long_do_so_in_their_next_turn_too(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, done = list[str](), Event()
+
+    def text() -> None:
+        order.append("text")
+        time.sleep(0.02)  # longer than a turn
+
+    learn(workers, "text")
+    monkeypatch.setitem(PATIENCE, BULK, 0.2)
+    go = held(workers)
+    for _ in range(2):
+        workers.submit(BULK, text, "text")
+    for _ in range(4):
+        workers.submit(INTERACTIVE, lambda: order.append("sound"), "audio")
+    workers.submit(INTERACTIVE, done.set, "audio")
+    time.sleep(0.2)
+    go.set()
+    assert done.wait(timeout=60)
+    assert order == ["text", "sound", "text", "sound", "sound", "sound"]
