@@ -62,7 +62,8 @@ def test_what_is_bound_can_be_loaded_and_is_not_made_again(omnibind, pools, boun
     facts = json.loads((checkpoint / "recipe.json").read_text())["facts"]
     assert facts["training"]["project"]["steps"] == 3
     assert set(facts["pools"]) == {"image", "text"}
-    shown = omnibind("compare", "a cat", "--with", "a dog", "--recipe", checkpoint, "--size", "tiny")
+    words = ("--recipe", checkpoint, "--size", "tiny")
+    shown = omnibind("compare", "a cat", "--with", "a dog", *words)
     assert shown.code == 0, shown.err
     again = omnibind(*command(pools, bound), "--json")
     assert all(stage["skipped"] for stage in json.loads(again.out).values())
