@@ -101,4 +101,4 @@ def _normal(words: NDArray[np.uint64]) -> NDArray[np.float64]:
 
 
 def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    return (words >> np.uint64(11)) * 2.0**-53
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
