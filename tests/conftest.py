@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import ctypes
+import gc
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,6 +12,12 @@ import pytest
 # Before torch is imported, and for the programs that tests start. Tests train networks so small
 # that threads mostly wait for one another: up to twice as long, and more beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: no pass for garbage walks through it again (0.4 s each)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

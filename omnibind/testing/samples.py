@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import trimesh
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -60,6 +59,8 @@ def sounds() -> dict[str, Sound]:
 
 def shapes() -> dict[str, Shape]:
     """Clouds by name: float32 xyz and rgb in [0, 1] `[point, 3]`; rgb is None for one of them."""
+    import trimesh  # half a second, which toy spaces do without
+
     return {
         "box": _cloud(trimesh.creation.box((1, 2, 0.5)), 500, (0.9, 0.2, 0.1)),
         "ball": _cloud(trimesh.creation.icosphere(subdivisions=2), 3000, (0.1, 0.3, 0.9)),
@@ -150,7 +151,9 @@ def _stripes(draw: ImageDraw.ImageDraw) -> None:
         draw.rectangle((left, 0, left + 5, 32), fill=(20, 20, 60))
 
 
-def _cloud(mesh: trimesh.Trimesh, count: int, colour: tuple[float, float, float]) -> Shape:
+def _cloud(mesh: Any, count: int, colour: tuple[float, float, float]) -> Shape:
+    import trimesh
+
     xyz = _float(trimesh.sample.sample_surface(mesh, count, seed=6)[0])
     return xyz, np.tile(_float(colour), (count, 1))
 
@@ -178,11 +181,15 @@ def _shape(path: Path, shape: Shape) -> Path:
     elif path.suffix == ".xyz":
         np.savetxt(path, xyz if rgb is None else np.hstack([xyz, rgb]), fmt="%.6f")
     else:
+        import trimesh
+
         colours = None if rgb is None else (rgb * 255).astype(np.uint8)
         trimesh.PointCloud(xyz, colours).export(path)
     return path
 
 
 def _mesh(path: Path) -> Path:
+    import trimesh
+
     trimesh.creation.capsule(1, 0.5).export(path)
     return path

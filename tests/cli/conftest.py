@@ -85,6 +85,35 @@ def make_pools(tmp_path: Path) -> Callable[[int, int], tuple[str, ...]]:
     return make
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder that a module's tests share, and one for what its first test has bound there."""
+    return tmp_path_factory.mktemp("shared"), tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def shared_path(kept: tuple[Path, Path]) -> Path:
+    """Empty, and at the same place for all tests of a module: bindings remember paths."""
+    shutil.rmtree(kept[0])
+    kept[0].mkdir()
+    return kept[0]
+
+
+@pytest.fixture
+def once(kept: tuple[Path, Path]) -> Callable[[Callable[[], Ran]], None]:
+    """Runs a command in `shared_path` for the first test, and copies what it left for the rest."""
+
+    def run(command: Callable[[], Ran]) -> None:
+        folder, copy = kept
+        if not any(copy.iterdir()):
+            ran = command()
+            assert ran.code == 0, ran.err
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("site"), dirs_exist_ok=True)
+        shutil.copytree(copy, folder, dirs_exist_ok=True)  # with the dates of the files
+
+    return run
+
+
 @pytest.fixture
 def omnibind(
     site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

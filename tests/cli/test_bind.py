@@ -19,18 +19,31 @@ from omnibind.store import Store
 from omnibind.training.tuples import read_tuples
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pool for the queries of head")
-COUNT, PICTURES = 400, 40
+COUNT, PICTURES = 80, 40
 FAST = ("--min-pairs", "5", "--steps", "3", "--router-steps", "2", "--batch", "12")
 
 
 @pytest.fixture
 def pools(make_pools) -> tuple[str, ...]:
-    """Some pictures and many texts."""
+    """Some pictures and texts."""
     return make_pools(PICTURES, COUNT)
 
 
 def command(pools: tuple[str, ...], out: Path) -> tuple[str, ...]:
     return ("bind", "toys", *pools, "--out", str(out), "--size", "tiny", *FAST)
+
+
+@pytest.fixture
+def tmp_path(shared_path) -> Path:
+    """All tests that begin from a binding begin from the same."""
+    return shared_path
+
+
+@pytest.fixture
+def bound(omnibind, pools, tmp_path, once) -> Path:
+    """The folder of these pools' binding."""
+    once(lambda: omnibind(*command(pools, tmp_path / "out")))
+    return tmp_path / "out"
 
 
 def test_pools_are_bound_stage_by_stage(omnibind, pools, tmp_path):
@@ -44,18 +57,17 @@ def test_pools_are_bound_stage_by_stage(omnibind, pools, tmp_path):
     assert len(read_tuples(tmp_path / "out" / "pairs" / "tuples.parquet")) == COUNT + PICTURES
 
 
-def test_what_is_bound_can_be_loaded_and_is_not_made_again(omnibind, pools, tmp_path):
-    ran = omnibind(*command(pools, tmp_path / "out"))
-    assert ran.code == 0, ran.err
-    bound = tmp_path / "out" / "checkpoint"
-    facts = json.loads((bound / "recipe.json").read_text())["facts"]
+def test_what_is_bound_can_be_loaded_and_is_not_made_again(omnibind, pools, bound):
+    checkpoint = bound / "checkpoint"
+    facts = json.loads((checkpoint / "recipe.json").read_text())["facts"]
     assert facts["training"]["project"]["steps"] == 3
     assert set(facts["pools"]) == {"image", "text"}
-    shown = omnibind("compare", "a cat", "--with", "a dog", "--recipe", bound, "--size", "tiny")
+    words = ("--recipe", checkpoint, "--size", "tiny")
+    shown = omnibind("compare", "a cat", "--with", "a dog", *words)
     assert shown.code == 0, shown.err
-    again = omnibind(*command(pools, tmp_path / "out"), "--json")
+    again = omnibind(*command(pools, bound), "--json")
     assert all(stage["skipped"] for stage in json.loads(again.out).values())
-    more = omnibind(*command(pools, tmp_path / "out"), "--steps", "4", "--json")
+    more = omnibind(*command(pools, bound), "--steps", "4", "--json")
     made = {name for name, stage in json.loads(more.out).items() if not stage["skipped"]}
     assert made == {"project", "route", "checkpoint"}
 
@@ -92,17 +104,15 @@ def test_without_a_benchmark_nothing_is_measured_and_it_says_so(omnibind, pools,
     assert "not measured" in (tmp_path / "out" / "checkpoint" / "README.md").read_text()
 
 
-def test_an_evaluation_says_what_the_checkpoint_has_seen(omnibind, pools, benchmark, tmp_path):
-    omnibind(*command(pools, tmp_path / "out"))
-    bound = ("--recipe", tmp_path / "out" / "checkpoint", "--size", "tiny")
-    ran = omnibind("evaluate", benchmark, *bound, "--resamples", "20", "--json")
+def test_an_evaluation_says_what_the_checkpoint_has_seen(omnibind, bound, benchmark):
+    words = ("--recipe", bound / "checkpoint", "--size", "tiny")
+    ran = omnibind("evaluate", benchmark, *words, "--resamples", "20", "--json")
     assert "warning: training has seen 2 of 2 image items" in ran.err
     assert json.loads(ran.out)["overlap"]["names"]["text"] == ["1 cats"]
 
 
-def test_a_space_is_added_and_what_it_changed_is_printed(omnibind, pools, benchmark, tmp_path):
-    out = tmp_path / "out"
-    assert omnibind(*command(pools, out)).code == 0
+def test_a_space_is_added_and_what_it_changed_is_printed(omnibind, pools, benchmark, bound):
+    out = bound
     before = (out / "store" / "text.lance").stat().st_mtime_ns
     added = omnibind(
         "bind", "add", "toy-late", "--to", out, "--size", "tiny", "--evaluate", benchmark
@@ -184,10 +194,9 @@ def test_strict_stops_after_embed_where_an_item_failed_and_keeps_the_rows(
     assert omnibind("--strict", *command(pools, out)).code == 0
 
 
-def test_a_checkpoint_that_came_alone_needs_pools(omnibind, pools, tmp_path):
-    omnibind(*command(pools, tmp_path / "out"))
+def test_a_checkpoint_that_came_alone_needs_pools(omnibind, pools, bound, tmp_path):
     alone = tmp_path / "alone"
-    (tmp_path / "out" / "checkpoint").rename(alone)
+    (bound / "checkpoint").rename(alone)
     words = ("bind", "add", "toy-late", "--to", alone, "--size", "tiny")
     ran = omnibind(*words)
     assert (ran.code, "no --pool" in ran.err) == (2, True)
@@ -210,7 +219,8 @@ def test_a_stage_says_which_one_has_to_run_first(omnibind, pools, tmp_path):
     assert omnibind(*command(pools, tmp_path / "out"), "--stage", "checkpoint").code == 0
 
 
-def test_after_kill_9_the_same_command_ends_with_the_same_pairs(omnibind, pools, tmp_path):
+def test_after_kill_9_the_same_command_ends_with_the_same_pairs(omnibind, make_pools, tmp_path):
+    pools, count = make_pools(PICTURES, 150), 150
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = [*command(pools, killed), "--part-items", "3"]
     running = subprocess.Popen(
@@ -223,9 +233,9 @@ def test_after_kill_9_the_same_command_ends_with_the_same_pairs(omnibind, pools,
     running.send_signal(signal.SIGKILL)
     running.wait()
     kept = Store(killed / "store").count("text")
-    assert 0 < kept < COUNT
+    assert 0 < kept < count
     ran = omnibind(*words)
-    assert f"{COUNT - kept} new rows" in ran.err
+    assert f"{count - kept} new rows" in ran.err
     assert omnibind(*command(pools, whole)).code == 0
     one, other = (read_tuples(out / "pairs" / "tuples.parquet") for out in (whole, killed))
     assert (one.items["text"] == other.items["text"]).all()
@@ -239,13 +249,12 @@ def test_a_store_is_looked_into_and_verified(omnibind, pools, tmp_path):
     assert omnibind("store", "verify", tmp_path / "out").code == 0
 
 
-def test_rows_that_were_dropped_are_made_again(omnibind, pools, tmp_path):
-    omnibind(*command(pools, tmp_path / "out"))
-    assert omnibind("store", "drop", tmp_path / "out", "toy-text").code == 0
-    assert omnibind("store", "drop", tmp_path / "out", "toy-text").code == 2
-    ran = omnibind(*command(pools, tmp_path / "out"))
+def test_rows_that_were_dropped_are_made_again(omnibind, pools, bound):
+    assert omnibind("store", "drop", bound, "toy-text").code == 0
+    assert omnibind("store", "drop", bound, "toy-text").code == 2
+    ran = omnibind(*command(pools, bound))
     assert (ran.code, "as before" in ran.out) == (0, False), ran.err
-    assert Store(tmp_path / "out" / "store").whole("text", ["toy-text"]).all()
+    assert Store(bound / "store").whole("text", ["toy-text"]).all()
 
 
 def test_damage_ends_verify_with_1(omnibind, pools, tmp_path):

@@ -56,15 +56,16 @@ def test_every_format_is_read_back_and_added_to(omnibind, pictures, tmp_path, en
     assert table.column("source").count("a cat") == 1
 
 
-def test_the_way_of_long_media_is_kept_with_the_table(process, tmp_path):
+@pytest.mark.filterwarnings("default:long=.official. changes nothing")
+def test_the_way_of_long_media_is_kept_with_the_table(omnibind, tmp_path):
     out = tmp_path / "rows.parquet"
-    ran = process("embed", "--text", "a cat", "--out", out, *TINY, "--long", "official")
+    ran = omnibind("embed", "--text", "a cat", "--out", out, *TINY, "--long", "official")
     assert "long='official' changes nothing" in ran.err
     assert read_table(out).facts.binding.long == "official"
-    again = process("embed", "--text", "a dog", "--out", out, *TINY)
+    again = omnibind("embed", "--text", "a dog", "--out", out, *TINY)
     assert again.code == 2
     assert "long: official in the table, windows asked for now" in again.err
-    assert process("search", out, "a cat").code == 0
+    assert omnibind("search", out, "a cat").code == 0
 
 
 def test_texts_come_from_options_and_files_and_once_each(omnibind, tmp_path):

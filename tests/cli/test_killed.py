@@ -13,7 +13,7 @@ import pytest
 
 from omnibind.search import read_table
 
-COUNT = 600
+COUNT = 150
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from omnibind.engine.garbage import Garbage
 @pytest.fixture
 def garbage() -> Iterator[Garbage]:
     gc.disable()
+    _loaded_before = [[] for _ in range(100_000)]
     yield Garbage()
     gc.enable()
 

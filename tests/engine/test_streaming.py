@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -208,11 +208,10 @@ def test_each_layer_that_does_not_stay_is_moved_once_a_forward(budget: int) -> N
 
 
 @pytest.fixture
-def few_objects() -> Iterator[None]:
+def few_objects() -> None:
     """Only what a test makes is walked through by `gc.get_objects`."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # for good, as at the start of the tests
 
 
 def bytes_beside(net: nn.Module, host: set[int]) -> int:

@@ -23,6 +23,7 @@ QUARTERS_STD = math.sqrt((2.0**32 - 1) / 3)
 EVEN_QUARTERS = np.uint64(0x0000_FFFF_0000_FFFF)
 LOWER_HALF = np.uint64(0xFFFF_FFFF)
 BLOCK = 1 << 15
+DRAWN = ("weight", "affine", "affineu")
 EMBEDDINGS = ("embedding", "pos_embed", "cls_token", "cls_pos", "probe", "bias_k", "bias_v")
 NO_EMBEDDINGS = ("patch_embed", "pos_embed.0", "pos_embed.2")
 BY_LAST_NAME = {
@@ -45,21 +46,25 @@ def fill(key: str, shape: Sequence[int], dtype: str, seed: int, how: str = "auto
             (by name and number of axes).
     """
     kind, *rest = (_by_name(key, shape) if how == "auto" else how).split(":")
-    return torch.from_numpy(_values(kind, [float(x) for x in rest], key, shape, seed).astype(dtype))
+    given = [float(x) for x in rest]
+    if kind not in DRAWN:
+        return torch.from_numpy(_fixed(kind, given, key, shape).astype(dtype))
+    values = np.empty(math.prod(shape), dtype)
+    for place, words in _words(key, len(values), seed):
+        values[place] = _drawn(kind, given, words, shape)
+    return torch.from_numpy(values.reshape(shape))
 
 
-def _values(
-    kind: str, given: list[float], key: str, shape: Sequence[int], seed: int
+def _drawn(
+    kind: str, given: list[float], words: NDArray[np.uint64], shape: Sequence[int]
 ) -> NDArray[np.float64]:
     if kind == "weight":
         gain = given[0] if given else 1.0
-        values = _normal(key, shape, seed)
-        values *= gain / math.sqrt(max(1, math.prod(shape[1:])))
-        return values
-    if kind == "affine":
-        return given[0] + given[1] * _normal(key, shape, seed)
-    if kind == "affineu":
-        return given[0] + given[1] * _uniform(key, shape, seed)
+        return _normal(words) * (gain / math.sqrt(max(1, math.prod(shape[1:]))))
+    return given[0] + given[1] * (_normal(words) if kind == "affine" else _uniform(words))
+
+
+def _fixed(kind: str, given: list[float], key: str, shape: Sequence[int]) -> NDArray[np.float64]:
     if kind == "const":
         return np.full(shape, given[0])
     if kind == "arange":
@@ -87,19 +92,13 @@ def _words(key: str, count: int, seed: int) -> Iterator[tuple[slice, NDArray[np.
         yield place, stream.random_raw(place.stop - start)
 
 
-def _normal(key: str, shape: Sequence[int], seed: int) -> NDArray[np.float64]:
-    values = np.empty(math.prod(shape))
-    for place, words in _words(key, len(values), seed):
-        halves = (words & EVEN_QUARTERS) + ((words >> np.uint64(16)) & EVEN_QUARTERS)
-        values[place] = (halves & LOWER_HALF) + (halves >> np.uint64(32))
-        values[place] -= QUARTERS_MEAN
-        values[place] /= QUARTERS_STD
-    return values.reshape(shape)
+def _normal(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    halves = (words & EVEN_QUARTERS) + ((words >> np.uint64(16)) & EVEN_QUARTERS)
+    values = ((halves & LOWER_HALF) + (halves >> np.uint64(32))).astype(np.float64)
+    values -= QUARTERS_MEAN
+    values /= QUARTERS_STD
+    return values
 
 
-def _uniform(key: str, shape: Sequence[int], seed: int) -> NDArray[np.float64]:
-    values = np.empty(math.prod(shape))
-    for place, words in _words(key, len(values), seed):
-        values[place] = words >> np.uint64(11)
-        values[place] *= 2.0**-53
-    return values.reshape(shape)
+def _uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
