@@ -125,6 +125,19 @@ def test_explain_shows_the_good_items_and_lists_the_bad_one(omnibind, items, tmp
     assert omnibind("--strict", "explain", *given, *TINY).out == ""
 
 
+@pytest.mark.parametrize("command", ["evaluate", "ablate"])
+@pytest.mark.parametrize("modality", ["", "points"])
+def test_a_shape_that_no_space_reads_is_a_bad_item(omnibind, items, tmp_path, command, modality):
+    (tmp_path / "c.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    lines = [f"{line}," for line in LINES[1:]]
+    items.write_text("\n".join([f"{LINES[0]},modality", *lines, f"c.obj,,red,{modality}"]))
+    ran = omnibind(command, items, *TINY)
+    assert (ran.code, "image" in ran.out) == (1, True), ran.err
+    assert "c.obj\n  recognise: joint rows of 'points' by the recipe 'toys'" in ran.err
+    one = omnibind("explain", "a cat", tmp_path / "c.obj", *TINY)
+    assert (one.code, "a cat" in one.out, "c.obj" in one.err) == (1, True, True)
+
+
 def test_a_table_that_is_not_there_is_refused(omnibind):
     ran = omnibind("evaluate", "gone.csv", *TINY)
     assert ran.code == 2
