@@ -57,6 +57,32 @@ def test_a_table_without_any_direction_is_refused(omnibind, items, command, line
     assert said in ran.err
 
 
+def test_items_without_a_label_are_right_for_none(omnibind, items, tmp_path):
+    for name in "cd":
+        Image.new("RGB", (8, 8), (20, 220, 20)).save(tmp_path / f"{name}.png")
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 8000)
+    blank = ("c.png,,", "d.png,,|", ",green,", "a.wav,,")
+    items.write_text("\n".join([*LINES, *blank]))
+    words = ("--prompt", "{}", "--resamples", "20", "--json")
+    ran = omnibind("evaluate", items, *TINY, *words)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    counts = {(f["from"], f["queries"], f["candidates"], f["unanswerable"]) for f in found["bound"]}
+    assert counts == {("image", 2, 3, 2), ("text", 2, 4, 1)}
+    (of_images,) = found["classification"].values()
+    assert (of_images["items"], of_images["classes"], of_images["unlabelled"]) == (2, 2, 2)
+    assert [of_images["top-1"]["chance"], of_images["top-5"]["chance"]] == [0.5, 1]
+    items.write_text("\n".join([LINES[0], *blank]))
+    assert "no label that two of these share" in omnibind("evaluate", items, *TINY, *words).err
+
+
+def test_a_line_without_path_or_text_is_a_bad_item(omnibind, items):
+    items.write_text("path,label\na.png,red\nb.png,blue\n,blue\n")
+    ran = omnibind("evaluate", items, *TINY, "--prompt", "{}", "--resamples", "20")
+    assert (ran.code, "| image | bound | 2 | 2 |" in ran.out) == (1, True), ran.err
+    assert "no words: it is empty" in ran.err
+
+
 def test_items_of_one_modality_can_be_classified(omnibind, items, tmp_path):
     items.write_text("\n".join(LINES[:3]))
     words = ("--prompt", "{}", "--resamples", "20", "--out", tmp_path / "report")
