@@ -25,7 +25,8 @@ def evaluate(
         typer.Option("--prompt", help="Classify too, by e.g. 'a photo of {}'; may be repeated."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A folder for JSON, Markdown and pictures.")
+        Path | None,
+        typer.Option("--out", file_okay=False, help="A folder for JSON, Markdown and pictures."),
     ] = None,
     resamples: Annotated[int, typer.Option("--resamples", min=10, help="Of the bootstrap.")] = 2000,
     *,

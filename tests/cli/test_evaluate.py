@@ -126,6 +126,7 @@ def test_ablate_shows_a_line_for_each_slot_and_direction(omnibind, items):
     [
         (("ablate", "--metric", "R@7"), "'R@7' is not one of"),
         (("evaluate", "--prompt", "a photo"), "no {} in it: every class would have the same text"),
+        (("evaluate", "--out", __file__), "is a file"),
     ],
 )
 def test_an_option_that_says_nothing_is_refused(omnibind, items, words, said):
