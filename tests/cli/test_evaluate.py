@@ -121,6 +121,14 @@ def test_ablate_shows_a_line_for_each_slot_and_direction(omnibind, items):
     assert "loss of mAP" in omnibind("ablate", items, *TINY).out
 
 
+@pytest.mark.parametrize(("missing", "left"), [("toy", "toy-nc"), ("toy-nc", "toy")])
+def test_ablate_leaves_out_slots_that_are_there(omnibind, items, missing, left):
+    ran = omnibind("ablate", items, *TINY, "--without", missing, "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert {slot: one["mean"] for slot, one in found.items()} == {left: 0}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
