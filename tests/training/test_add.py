@@ -160,3 +160,63 @@ def test_fewer_steps_are_larger_ones(checkpoint, added):
     before = read_checkpoint(checkpoint).facts["training"]["project"]["settings"]["descent"]
     assert cost["heads"]["descent"]["rate"] == pytest.approx(4 * before["rate"])
     assert cost["begun_from"] == "sound"
+
+
+@pytest.fixture
+def edited(checkpoint, tmp_path):
+    """The checkpoint with other facts or priors."""
+
+    def write(**changed):
+        write_checkpoint(replace(read_checkpoint(checkpoint), **changed), tmp_path / "edited", {})
+        return tmp_path / "edited"
+
+    return write
+
+
+def test_a_batch_that_cannot_be_shared_out_among_the_new_modalities_is_cut(
+    edited, checkpoint, world
+):
+    facts = json.loads(json.dumps(read_checkpoint(checkpoint).facts))
+    facts["training"]["project"]["settings"]["batch"] = 50
+    wider = ToyWorld(spaces={**world.spaces, "three": (10, ["text", "image", "audio"])})
+    rows = wider.pools(300)
+    tuples = wider.tuples(rows, {"text-image": "back", "text-audio": "sound"})
+    to = edited(facts=facts)
+    add("three", to=to, rows=rows, tuples=tuples, spaces={})
+    (cost,) = read_checkpoint(to).facts["added"]
+    assert (cost["heads"]["batch"], cost["routers"]["batch"]) == (48, 48)
+
+
+def test_priors_of_slots_whose_rows_are_not_here_are_kept(edited, rows, tuples):
+    here = {
+        m: {
+            space: rows.take(space, m, torch.arange(rows.count(m)))
+            for space in rows.spaces(m)
+            if (space, m) != ("sound", "text")
+        }
+        for m in rows.modalities()
+    }
+    to = edited(priors={"text": {"back": 0.8, "sound": 0.2}})
+    with pytest.warns(UserWarning, match="no rows of sound: the new row of the router for 'text'"):
+        add("second", to=to, rows=RowsInMemory(here), tuples=tuples, spaces={})
+    priors = read_checkpoint(to).priors
+    assert priors["text"] == pytest.approx({"back": 0.8 / 1.5, "sound": 0.2 / 1.5, "second": 1 / 3})
+    assert priors["image"].keys() == {"back", "second"}
+
+
+def test_a_router_whose_inputs_are_not_here_keeps_its_new_row_as_it_begins(edited, rows, tuples):
+    here = {
+        m: {s: rows.take(s, m, torch.arange(300)) for s in ("back",)} for m in ("text", "image")
+    }
+    here["text"]["late"] = rows.take("second", "text", torch.arange(300))
+    pairs = replace(
+        tuples, modalities=("text", "image"), items=dict(list(tuples.items.items())[:2])
+    )
+    pairs = pairs.only(pairs.query < 2)
+    to = edited()
+    with pytest.warns(UserWarning, match="no rows of sound"):
+        add("late", to=to, rows=RowsInMemory(here), tuples=pairs, spaces={})
+    router = read_checkpoint(to).routers["text"]
+    assert router.slots == ("back", "sound", "late")
+    last = router.net[-1].weight
+    assert torch.equal(last[2], last[:2].mean(0))
