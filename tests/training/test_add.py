@@ -10,7 +10,7 @@ import torch
 
 from omnibind.checkpoint import read_checkpoint, write_checkpoint
 from omnibind.errors import CheckpointError, TrainingError
-from omnibind.specs import Slot
+from omnibind.specs import Slot, SpaceSpec
 from omnibind.testing.latents import ToyWorld
 from omnibind.training import project, route
 from omnibind.training.add import add
@@ -93,6 +93,25 @@ def test_in_place_the_folder_is_exchanged_and_nothing_is_left_beside_it(
     add("second", to=place, rows=rows, tuples=tuples, spaces={})
     assert "second" in read_checkpoint(place).projectors
     assert [path.name for path in tmp_path.iterdir()] == ["bound"]
+
+
+def test_what_was_known_of_a_space_that_is_no_longer_installed_stays(
+    checkpoint, rows, tuples, tmp_path
+):
+    def card(name: str, licence: str) -> SpaceSpec:
+        facts = {"licence": licence, "commercial_use": False, "revision": "1"}
+        return SpaceSpec(name=name, dim=12, encoders={}, training_data="much", **facts)
+
+    place, old = tmp_path / "bound", card("sound", "CC-BY-NC-4.0")
+    write_checkpoint(read_checkpoint(checkpoint), place, {"sound": old})
+    new = {"second": card("second", "CC0-1.0")}
+    add("second", to=place, rows=rows, tuples=tuples, spaces=new)
+    known = json.loads((place / "recipe.json").read_text())["spaces"]
+    assert {name: one["licence"] for name, one in known.items()} == {
+        "sound": "CC-BY-NC-4.0",
+        "second": "CC0-1.0",
+    }
+    assert "| sound | CC-BY-NC-4.0 | no | much |" in (place / "README.md").read_text()
 
 
 def test_an_exchange_that_was_cut_short_is_taken_back(checkpoint, rows, tuples, tmp_path):
