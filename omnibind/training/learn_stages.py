@@ -195,7 +195,8 @@ def _trained(
         )
     facts = found.facts
     said = f"{facts['steps']} steps in {facts['seconds']:.0f} s"
-    said = said if facts["steps"] else f"rotations in {facts['seconds']:.0f} s"
+    if not facts["steps"]:
+        said = "nothing to train" if label == "route" else f"rotations in {facts['seconds']:.0f} s"
     return Ran(skipped=found.skipped, facts={**facts, "said": said})
 
 
