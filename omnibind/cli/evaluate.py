@@ -9,7 +9,7 @@ import typer
 
 from omnibind import evaluation
 from omnibind.cli.benchmark import Data, load_benchmark
-from omnibind.cli.options import AsJson, Device, Loading, loading_asked
+from omnibind.cli.options import AsJson, Context, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, talk
 from omnibind.cli.taking import taking
 
@@ -19,6 +19,7 @@ app = typer.Typer()
 @app.command()
 @taking(loading=loading_asked)
 def evaluate(
+    context: Context,
     data: Data,
     prompt: Annotated[
         list[str] | None,
@@ -37,7 +38,7 @@ def evaluate(
     """Measure retrieval in every direction, and every member space beside it."""
     evaluation.refuse_prompts(prompt or ())
     model = loading.model(device)
-    benchmark = load_benchmark(model, data, loading.name)
+    benchmark = load_benchmark(model, data, loading.name, strict=context.obj.strict)
     found = benchmark.evaluate(model, prompt or (), resamples=resamples)
     if out:
         found.write(out)

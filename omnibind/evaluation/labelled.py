@@ -75,24 +75,27 @@ def labelled_items(data: str | Path, known: Registry) -> list[LabelledItem]:
 
 
 def encoded(
-    model: Embedder, items: Sequence[LabelledItem], *, on_done: Any = None
+    model: Embedder, items: Sequence[LabelledItem], *, strict: bool = False, on_done: Any = None
 ) -> tuple[LabelledRows, tuple[ItemFailure, ...]]:
     """Rows of every space for the good items, and what became of the others.
 
     Args:
         model: its engine encodes; nothing is bound yet.
         items: of the benchmark.
+        strict: raise where an item cannot be encoded instead of listing it.
         on_done: called with each item once it is prepared.
 
     Raises:
         MediaError: no item could be encoded.
+        ItemError: only when strict.
     """
     rows: dict[str, dict[str, torch.Tensor]] = {}
     labels: dict[str, list[tuple[str, ...]]] = {}
     failures: list[ItemFailure] = []
     for modality in dict.fromkeys(one.modality for one in items):
         own = [one for one in items if one.modality == modality]
-        made = model.encode([one.item for one in own], modality, on_done=on_done)
+        given = [one.item for one in own]
+        made = model.encode(given, modality, strict=strict, on_done=on_done)
         failures += made.errors
         for name, spaces in made.rows.items():
             before = rows.get(name, {})

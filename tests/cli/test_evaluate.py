@@ -113,6 +113,15 @@ def test_evaluate_goes_on_without_a_bad_item_and_says_so(omnibind, items, tmp_pa
     assert {one["from"] for one in json.loads(ran.out)["bound"]} == {"text", "image"}
 
 
+@pytest.mark.parametrize("command", ["evaluate", "ablate", "compare"])
+def test_strict_ends_with_a_bad_item(omnibind, items, tmp_path, command):
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    given = ("a cat", tmp_path / "b.png") if command == "compare" else (items,)
+    ran = omnibind("--strict", command, *given, *TINY)
+    assert (ran.code, ran.out) == (1, ""), ran.err
+    assert "b.png" in ran.err
+
+
 def test_ablate_shows_a_line_for_each_slot_and_direction(omnibind, items):
     ran = omnibind("ablate", items, *TINY, "--json")
     found = json.loads(ran.out)
