@@ -156,7 +156,8 @@ def grow(
     """The checkpoint with the new space, and the seconds that training took; see `add`."""
     reads = modalities_of(rows, space, tuples)
     recipe = grown_recipe(before.recipe, space, reads)
-    if _turns(before):
+    shared = set(reads) & set(modalities_of(rows, recipe.backbone, tuples))
+    if shared and _turns(before):
         recipe = replace(recipe, rotated=(*recipe.rotated, (space,)))
     heads = heads or _fewer_heads(before, len(reads))
     routers = routers or _fewer_routers(before)

@@ -10,6 +10,7 @@ import torch
 
 from omnibind.checkpoint import read_checkpoint, write_checkpoint
 from omnibind.errors import CheckpointError, TrainingError
+from omnibind.projectors import HeadEnsemble
 from omnibind.specs import Slot, SpaceSpec
 from omnibind.testing.latents import ToyWorld
 from omnibind.training import project, route
@@ -239,3 +240,19 @@ def test_a_router_whose_inputs_are_not_here_keeps_its_new_row_as_it_begins(edite
     assert router.slots == ("back", "sound", "late")
     last = router.net[-1].weight
     assert torch.equal(last[2], last[:2].mean(0))
+
+
+def test_a_space_that_reads_nothing_with_the_backbone_gets_heads_beside_rotations(
+    small, world, heads, routers, tmp_path
+):
+    wider = ToyWorld(spaces={**world.spaces, "ear": (10, ["audio"])})
+    rows = wider.pools(300)
+    tuples = wider.tuples(rows, {"text-image": "back", "text-audio": "sound"})
+    run = {"recipe": replace(small, rotated=(("sound",),)), "rows": rows, "tuples": tuples}
+    project.run(tmp_path, settings=heads, **run)
+    route.run(tmp_path, settings=routers, **run)
+    write_checkpoint(route.bound(tmp_path, run["recipe"]), tmp_path / "checkpoint", {})
+    add("ear", to=tmp_path / "checkpoint", rows=rows, tuples=tuples, spaces={})
+    after = read_checkpoint(tmp_path / "checkpoint")
+    assert after.recipe.rotated == (("sound",),)
+    assert isinstance(after.projectors["ear"], HeadEnsemble)
