@@ -158,6 +158,11 @@ def test_explain_shows_weights_that_add_up_to_one(omnibind):
     assert "weight" in omnibind("explain", "a cat", *TINY).out
 
 
+def test_explain_takes_words_that_are_longer_than_any_path(omnibind):
+    ran = omnibind("explain", "a cat and " * 99, "a dog", *TINY, "--json")
+    assert (ran.code, len(json.loads(ran.out))) == (0, 2), ran.err
+
+
 def test_explain_shows_the_good_items_and_lists_the_bad_one(omnibind, items, tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     given = ("a cat", tmp_path / "b.png", tmp_path / "a.png")
