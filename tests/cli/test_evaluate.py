@@ -92,6 +92,17 @@ def test_items_of_one_modality_can_be_classified(omnibind, items, tmp_path):
     assert not (tmp_path / "report" / "map.svg").exists()
 
 
+def test_a_report_in_the_place_of_another_has_no_pictures_of_it(omnibind, items, tmp_path):
+    out = tmp_path / "report"
+    words = ("evaluate", items, *TINY, "--resamples", "10", "--out", out)
+    assert omnibind(*words, "--prompt", "{}").code == 0
+    (out / "mine.svg").touch()
+    assert omnibind(*words).code == 0
+    names = {path.name for path in out.iterdir()}
+    assert {"map.svg", "mine.svg"} <= names
+    assert not any(name.startswith("classification") for name in names)
+
+
 def test_every_member_classifies_beside_the_bound_model(omnibind, items, tmp_path):
     words = ("--prompt", "{}", "--resamples", "20", "--out", tmp_path / "report")
     ran = omnibind("evaluate", items, *TINY, *words, "--json")
