@@ -169,6 +169,17 @@ def test_explain_shows_weights_that_add_up_to_one(omnibind):
     assert "weight" in omnibind("explain", "a cat", *TINY).out
 
 
+def test_explain_says_of_each_item_what_its_own_row_lacks(omnibind, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.ones(800) / 2, 8000)
+    words = ("explain", tmp_path / "a.wav", "a cat", *TINY, "--without", "toy-nc", "--json")
+    ran = omnibind(*words)
+    assert [(one["modality"], one["degraded"]) for one in json.loads(ran.out)] == [
+        ("audio", []),
+        ("text", ["toy-nc"]),
+    ]
+    assert ran.err.count("missing: toy-nc") == 1
+
+
 def test_explain_takes_words_that_are_longer_than_any_path(omnibind):
     ran = omnibind("explain", "a cat and " * 99, "a dog", *TINY, "--json")
     assert (ran.code, len(json.loads(ran.out))) == (0, 2), ran.err
