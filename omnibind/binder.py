@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +87,7 @@ class Binder(nn.Module):
         if self.recipe.backbone in rows:
             projected[self.recipe.backbone] = rows[self.recipe.backbone]
         slots_left = [slot for slot in slots if slot.name not in without]
-        present = [slot for slot in slots_left if any(part in projected for part in slot.parts)]
+        present = [slot for slot in self.present(modality, rows) if slot in slots_left]
         if not present:
             raise self._no_slot(modality, rows)
         made = torch.stack([_mix(slot, projected) for slot in present], dim=1)
@@ -100,6 +100,13 @@ class Binder(nn.Module):
             weights=weights,
             slots=tuple(slot.name for slot in present),
             degraded=(*dict.fromkeys(missing), *(() if routed else (f"router:{modality}",))),
+        )
+
+    def present(self, modality: str, spaces: Iterable[str]) -> tuple[Slot, ...]:
+        """The slots of a modality that take part where there are rows of these spaces."""
+        here = {*self.projectors.spaces, self.recipe.backbone} & set(spaces)
+        return tuple(
+            slot for slot in self.recipe.slots.get(modality, ()) if here & slot.parts.keys()
         )
 
     def _weights(

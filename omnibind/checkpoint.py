@@ -139,7 +139,8 @@ def write_checkpoint(
         checkpoint: what to write.
         folder: made if it is not there; files of the same names are replaced.
         spaces: cards of its spaces, the backbone's too, for revisions and licences.
-        as_in: another checkpoint folder; projector files that it has are copied byte for byte.
+        as_in: another checkpoint folder; projector files that it has are copied byte for byte,
+            and what it says of its spaces stays.
 
     Raises:
         NoRoomError: the disk is full.
@@ -156,11 +157,13 @@ def write_checkpoint(
         write_routers(checkpoint.routers, folder / "routers.safetensors")
     timings = json.dumps(dict(checkpoint.timings), indent=1)
     write_text(folder / "timings.json", timings)
-    write_text(folder / CARD, _model_card(checkpoint, spaces))
+    known = {name: _facts(card) for name, card in spaces.items()}
+    known |= _read_json(as_in)["spaces"] if as_in else {}
+    write_text(folder / CARD, _model_card(checkpoint, known))
     content = {
         "format": FORMAT,
         "recipe": dataclasses.asdict(checkpoint.recipe),
-        "spaces": {name: _facts(spaces[name]) for name in _named(checkpoint) if name in spaces},
+        "spaces": {name: known[name] for name in _named(checkpoint) if name in known},
         "sha256": {
             str(path.relative_to(folder)): checksum(path)
             for path in sorted(folder.rglob("*.safetensors"))
@@ -247,7 +250,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
         content = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}: update omnibind")
-        return {"sha256": {}, "priors": {}, "facts": {}, **content}
+        return {"sha256": {}, "priors": {}, "facts": {}, "spaces": {}, **content}
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from error
 
@@ -310,17 +313,16 @@ def _facts(space: SpaceSpec) -> dict[str, Any]:
     }
 
 
-def _model_card(checkpoint: BoundCheckpoint, spaces: Mapping[str, SpaceSpec]) -> str:
+def _model_card(checkpoint: BoundCheckpoint, spaces: Mapping[str, Mapping[str, Any]]) -> str:
     recipe = checkpoint.recipe
     lines = [f"# {recipe.name}", "", f"Joint rows of width {recipe.joint_dim}, in the coordinates "]
     lines[-1] += f"of `{recipe.backbone}`. Made by omnibind; `omnibind.load(<this folder>)`."
     lines += ["", "| space | licence | commercial use | seen in training |", "|---|---|---|---|"]
     for name in _named(checkpoint):
         said = f"{name} (backbone)" if name == recipe.backbone else name
-        card = spaces.get(name)
-        if card:
-            allowed = {True: "yes", False: "no", None: "unclear"}[card.commercial_use]
-            lines.append(f"| {said} | {card.licence} | {allowed} | {card.training_data} |")
+        if one := spaces.get(name):
+            allowed = {True: "yes", False: "no", None: "unclear"}[one["commercial_use"]]
+            lines.append(f"| {said} | {one['licence']} | {allowed} | {one['training_data']} |")
         else:
             lines.append(f"| {said} | unknown: its plugin was not installed | unclear | unknown |")
     for title, value in checkpoint.facts.items():

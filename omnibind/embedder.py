@@ -135,9 +135,10 @@ class Embedder:
             strict: raise at the first bad item instead of listing it.
             on_done: called with each item once it is prepared, for progress bars.
 
+        An item of a modality that the recipe has no space for is a bad item.
+
         Raises:
             UnknownNameError: a modality that is not there.
-            RecipeError: the recipe has no space for an item's modality.
             ItemError: only when strict.
             Interrupted: Ctrl-C; its `done` has the rows so far.
         """
@@ -248,7 +249,7 @@ class Embedder:
                 item = recognise(index, source, self.known.modalities, modality)
                 self._require(item.modality.name)
                 found.append(item)
-            except MediaError as error:
+            except (MediaError, RecipeError) as error:
                 failures.append(
                     ItemFailure(
                         index=index, item=short_name(source), stage="recognise", reason=str(error)

@@ -8,7 +8,7 @@ import typer
 
 from omnibind import evaluation
 from omnibind.cli.benchmark import Data, load_benchmark
-from omnibind.cli.options import AsJson, Device, Loading, loading_asked
+from omnibind.cli.options import AsJson, Context, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_table
 from omnibind.cli.taking import taking
 
@@ -18,6 +18,7 @@ app = typer.Typer()
 @app.command()
 @taking(loading=loading_asked)
 def ablate(
+    context: Context,
     data: Data,
     metric: Annotated[
         Literal["R@1", "R@5", "R@10", "mAP"], typer.Option("--metric", help="What a slot loses.")
@@ -29,7 +30,7 @@ def ablate(
 ) -> None:
     """Leave out one slot at a time, and show what that loses."""
     model = loading.model(device)
-    benchmark = load_benchmark(model, data, loading.name)
+    benchmark = load_benchmark(model, data, loading.name, strict=context.obj.strict)
     found = evaluation.ablate(model.binder, benchmark.rows, name=data)
     if as_json:
         print_json(found.to_json(metric))

@@ -21,8 +21,10 @@ Data = Annotated[
 ]
 
 
-def load_benchmark(model: Embedder, data: str, name: str | Path) -> evaluation.Benchmark:
-    """The benchmark, encoded for a model of that name."""
+def load_benchmark(
+    model: Embedder, data: str, name: str | Path, *, strict: bool
+) -> evaluation.Benchmark:
+    """The benchmark, encoded for a model of that name; strict: an item that fails ends it."""
     items = evaluation.labelled_items(data, model.known)
     with progress("encoding", len(items)) as advance:
 
@@ -30,7 +32,12 @@ def load_benchmark(model: Embedder, data: str, name: str | Path) -> evaluation.B
             advance(1)
 
         found = evaluation.read_benchmark(
-            model, items, name=data, seen=evaluation.seen_of(name), on_done=on_done
+            model,
+            items,
+            name=data,
+            seen=evaluation.seen_of(name),
+            strict=strict,
+            on_done=on_done,
         )
     for failure in found.failures:
         talk(f"failed: {failure.item}\n  {failure.stage}: {failure.reason}")

@@ -72,7 +72,9 @@ def bind(
     context: Context,
     recipe: Annotated[str, typer.Argument(help="A recipe; see `omnibind recipes`.")],
     pool: Pools,
-    out: Annotated[Path, typer.Option("--out", help="The folder of this binding.")],
+    out: Annotated[
+        Path, typer.Option("--out", file_okay=False, help="The folder of this binding.")
+    ],
     stage: Annotated[
         list[str] | None,
         typer.Option("--stage", help="Only this stage; may be repeated. All if left out."),

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from omnibind import search
-from omnibind.cli.options import AsJson, Device, Loading, loading_asked
+from omnibind.cli.options import AsJson, Context, Device, Loading, loading_asked
 from omnibind.cli.printing import print_json, print_table, talk
 from omnibind.cli.taking import taking
 
@@ -37,6 +37,7 @@ def spread(words: list[str], option: str) -> list[str]:
 @app.command(cls=ManyAfterWith)
 @taking(loading=loading_asked)
 def compare(
+    context: Context,
     a: Annotated[list[str], typer.Argument(help="Files or words.")],
     b: Annotated[
         list[str] | None,
@@ -51,7 +52,7 @@ def compare(
 
     An argument is a file where one is there, else words.
     """
-    found = search.compare(loading.model(device), a, b)
+    found = search.compare(loading.model(device), a, b, strict=context.obj.strict)
     for failed in found.failures:
         talk(f"failed: {failed.item}\n  {failed.stage}: {failed.reason}")
     if as_json:

@@ -29,7 +29,11 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show which slots made an item's joint row, and by what weight."""
-    given: list[Any] = [Path(item) if Path(item).is_file() else item for item in items]
+    from omnibind.engine.items import is_there
+
+    given: list[Any] = [
+        path if is_there(path := Path(item)) and path.is_file() else item for item in items
+    ]
     found = evaluation.explain(loading.model(device), given, modality, strict=context.obj.strict)
     for name in dict.fromkeys(name for one in found.good for name in one.degraded):
         talk(f"missing: {name}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from omnibind.errors import MediaError
 from omnibind.specs import Modality, resolve
 
-__all__ = ["Item", "recognise", "short_name"]
+__all__ = ["Item", "is_there", "recognise", "short_name"]
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -79,7 +79,7 @@ def _recognise_string(index: int, text: str, modalities: Mapping[str, Modality])
             next_step="download it and give the file, or say modality='text' for the words",
         )
     path = Path(text)
-    if _exists(path):
+    if is_there(path):
         return Item(index=index, source=path, modality=_by_extension(path, modalities))
     if _looks_like_a_file(text, modalities):
         raise MediaError(
@@ -104,7 +104,7 @@ def _by_extension(path: Path, modalities: Mapping[str, Modality]) -> Modality:
         if suffix in modality.extensions:
             return modality
     found = "a directory" if path.is_dir() else f"the ending {suffix!r}" if suffix else "no ending"
-    if not _exists(path):
+    if not is_there(path):
         found = "no such file"
     raise MediaError(
         f"the modality of {path}",
@@ -113,7 +113,8 @@ def _by_extension(path: Path, modalities: Mapping[str, Modality]) -> Modality:
     )
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether something has this path; words that no path can be are none."""
     try:
         return path.exists()
     except (OSError, ValueError):

@@ -53,7 +53,7 @@ class Ablation:
 def ablate(
     binder: Binder, data: LabelledRows, *, name: str = "the benchmark", **settings: Any
 ) -> Ablation:
-    """Leaves out one slot at a time; the weights of the others are renormalised.
+    """Leaves out one slot at a time, of those that have rows; the others are renormalised.
 
     Args:
         binder: of the model; nothing is trained again.
@@ -65,7 +65,7 @@ def ablate(
         SetupError: no modality shares a label with another one.
     """
     refuse_unmeasurable(name, data.labels)
-    slots = dict.fromkeys(slot.name for m in data.rows for slot in binder.recipe.slots.get(m, ()))
+    slots = dict.fromkeys(s.name for m, rows in data.rows.items() for s in binder.present(m, rows))
     return Ablation(
         whole=bound(binder, data, **settings),
         without={slot: bound(binder, data, without=[slot], **settings) for slot in slots},

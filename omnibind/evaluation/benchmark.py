@@ -73,6 +73,7 @@ def read_benchmark(
     *,
     name: str = "",
     seen: Seen | None = None,
+    strict: bool = False,
     on_done: Callable[[object], None] | None = None,
 ) -> Benchmark:
     """Encodes a benchmark.
@@ -82,14 +83,16 @@ def read_benchmark(
         data: a table, the name of a plugin's data set, or the items themselves.
         name: of the benchmark; what `data` says, where it is left out.
         seen: what the model was trained on; see `omnibind.evaluation.overlap.seen_of`.
+        strict: raise where an item cannot be encoded instead of listing it.
         on_done: called with each item once it is prepared.
 
     Raises:
         SetupError: there is no such table or data set.
         MediaError: no item could be encoded.
+        ItemError: only when strict.
     """
     items = labelled_items(data, model.known) if isinstance(data, str) else data
-    rows, failures = encoded(model, items, on_done=on_done)
+    rows, failures = encoded(model, items, strict=strict, on_done=on_done)
     return Benchmark(
         name=name or (data if isinstance(data, str) else "benchmark"),
         rows=rows,

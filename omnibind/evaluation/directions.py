@@ -53,7 +53,8 @@ def refuse_unmeasurable(name: str, labels: Mapping[str, Labels], *, classes: boo
         SetupError: no modality shares a label with another one.
     """
     count = len(labels)
-    if len(unanswerable(labels)) < count * (count - 1) or (classes and labels.keys() - {"text"}):
+    classified = classes and any(_all(own) for name, own in labels.items() if name != "text")
+    if len(unanswerable(labels)) < count * (count - 1) or classified:
         return
     kinds = f"{' and '.join(sorted(labels))} items" if labels else "no item that is there"
     shared = ", and no label that two of these share" if count > 1 else " alone" if count else ""

@@ -22,6 +22,8 @@ from omnibind.writing import write_text
 
 __all__ = ["Evaluation", "evaluate"]
 
+PICTURES = ("map.svg", "r_at_*.svg", "classification_*.svg")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -128,7 +130,7 @@ class Evaluation:
         return whiskers(f"{self.name}: classification, {metric}", series)
 
     def write(self, folder: Path) -> None:
-        """`evaluation.json`, `evaluation.md` and one picture a metric."""
+        """`evaluation.json`, `evaluation.md` and one picture a metric; former pictures go."""
         folder.mkdir(parents=True, exist_ok=True)
         files = {
             "evaluation.json": json.dumps(self.to_json(), indent=1),
@@ -140,6 +142,9 @@ class Evaluation:
             files[f"classification_{_file_name(metric)}.svg"] = self.classes_to_svg(metric)
         for name, content in files.items():
             write_text(folder / name, content)
+        for path in (path for former in PICTURES for path in folder.glob(former)):
+            if path.name not in files:
+                path.unlink()
 
     def _retrieval_lines(self) -> list[str]:
         titles = ["direction", "model", "queries", "candidates", *self.whole.metrics]

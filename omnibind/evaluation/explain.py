@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from omnibind.embedder import Embedder
 from omnibind.engine.items import short_name
 from omnibind.errors import ItemFailure
@@ -21,7 +23,7 @@ class Explanation:
         modality: what it was read as.
         weights: by slot; they add up to 1.
         usual: by slot, the mean weight recorded at training; empty where none was.
-        degraded: spaces and routers that were missing.
+        degraded: spaces of its modality, and its router, that were missing.
     """
 
     item: str
@@ -63,15 +65,17 @@ def explain(
         ItemError: only when strict.
     """
     listed = list(items)
-    found = model.embed(listed, modality, strict=strict)
-    good = tuple(
-        Explanation(
-            item=short_name(listed[at]),
-            modality=kind,
-            weights=weights,
-            usual=model.binder.priors.get(kind, {}),
-            degraded=found.degraded,
-        )
-        for at, kind, weights in zip(found.indices, found.modalities, found.weights, strict=True)
-    )
-    return Explanations(good=good, errors=found.errors)
+    found = model.encode(listed, modality, strict=strict)
+    good: dict[int, Explanation] = {}
+    for kind, rows in found.rows.items():
+        with torch.no_grad():
+            bound = model.binder(kind, rows)
+        for index, weights in zip(found.indices[kind], bound.weights.tolist(), strict=True):
+            good[index] = Explanation(
+                item=short_name(listed[index]),
+                modality=kind,
+                weights=dict(zip(bound.slots, weights, strict=True)),
+                usual=model.binder.priors.get(kind, {}),
+                degraded=bound.degraded,
+            )
+    return Explanations(good=tuple(good[index] for index in sorted(good)), errors=found.errors)

@@ -33,7 +33,8 @@ class LabelledItem:
 
     Attributes:
         item: whatever `Embedder.embed` takes.
-        labels: items that share one are right answers to each other.
+        labels: items that share one are right answers to each other; an item without one is
+            only in the way of others.
         modality: read it as this; None where the item tells.
     """
 
@@ -46,7 +47,8 @@ def labelled_items(data: str | Path, known: Registry) -> list[LabelledItem]:
     """Reads a table, or loads a plugin's data set by name.
 
     A table is CSV or Parquet with a column `path` (relative to the table) or `text` or both, a
-    column `label` (several are separated by `|`), and perhaps a column `modality`.
+    column `label` (several are separated by `|`; none where it is empty), and perhaps a column
+    `modality`.
 
     Args:
         data: the file, or the name.
@@ -73,24 +75,27 @@ def labelled_items(data: str | Path, known: Registry) -> list[LabelledItem]:
 
 
 def encoded(
-    model: Embedder, items: Sequence[LabelledItem], *, on_done: Any = None
+    model: Embedder, items: Sequence[LabelledItem], *, strict: bool = False, on_done: Any = None
 ) -> tuple[LabelledRows, tuple[ItemFailure, ...]]:
     """Rows of every space for the good items, and what became of the others.
 
     Args:
         model: its engine encodes; nothing is bound yet.
         items: of the benchmark.
+        strict: raise where an item cannot be encoded instead of listing it.
         on_done: called with each item once it is prepared.
 
     Raises:
         MediaError: no item could be encoded.
+        ItemError: only when strict.
     """
     rows: dict[str, dict[str, torch.Tensor]] = {}
     labels: dict[str, list[tuple[str, ...]]] = {}
     failures: list[ItemFailure] = []
     for modality in dict.fromkeys(one.modality for one in items):
         own = [one for one in items if one.modality == modality]
-        made = model.encode([one.item for one in own], modality, on_done=on_done)
+        given = [one.item for one in own]
+        made = model.encode(given, modality, strict=strict, on_done=on_done)
         failures += made.errors
         for name, spaces in made.rows.items():
             before = rows.get(name, {})
@@ -126,6 +131,8 @@ def zero_shot(
             continue
         labels = cast("Sequence[tuple[str, ...]]", data.labels[modality])
         names = sorted({label for several in labels for label in several})
+        if not names:
+            continue
         said = [(name, prompt.replace(CLASS, name)) for name in names for prompt in prompts]
         texts = model.encode([text for _, text in said], TEXT, strict=True).rows[TEXT]
         of_class = [name for name, _ in said]
@@ -168,11 +175,12 @@ def _csv(path: Path) -> Any:
 
 
 def _item(line: dict[str, Any], folder: Path) -> LabelledItem:
-    labels = tuple(label.strip() for label in str(line["label"]).split(SEVERAL))
+    said = "" if line["label"] is None else str(line["label"])
+    labels = tuple(label.strip() for label in said.split(SEVERAL) if label.strip())
     if line.get("path"):
         given: Any = folder / line["path"]
         return LabelledItem(item=given, labels=labels, modality=line.get("modality") or None)
-    return LabelledItem(item=line[TEXT] or "", labels=labels, modality=TEXT)
+    return LabelledItem(item=line.get(TEXT) or "", labels=labels, modality=TEXT)
 
 
 def _there(rows: dict[str, torch.Tensor], space: str) -> Iterable[torch.Tensor]:

@@ -44,7 +44,7 @@ def bound(
     left_out = set(without)
     rows: dict[str, Tensor] = {}
     for modality, spaces in data.rows.items():
-        names = {slot.name for slot in binder.recipe.slots.get(modality, ())}
+        names = {slot.name for slot in binder.present(modality, spaces)}
         gone = left_out & names if names - left_out else set[str]()
         with torch.no_grad():
             rows[modality] = binder(modality, spaces, without=gone).rows

@@ -44,14 +44,11 @@ def relevance(queries: Labels, candidates: Labels) -> Bool[Tensor, "query candid
         queries: a label each, or a set, tuple or list of labels each.
         candidates: likewise.
     """
-    numbers: dict[Hashable, int] = {}
-    wanted, offered = _incidence(queries, numbers), _incidence(candidates, numbers)
+    answering = _holders(candidates)
     shared = torch.zeros(len(queries), len(candidates), dtype=torch.bool)
-    for number in range(len(numbers)):
-        asking = [at for at, labels in enumerate(wanted) if number in labels]
-        answering = [at for at, labels in enumerate(offered) if number in labels]
-        if asking and answering:
-            shared[torch.tensor(asking)[:, None], torch.tensor(answering)] = True
+    for label, asking in _holders(queries).items():
+        if label in answering:
+            shared[torch.tensor(asking)[:, None], torch.tensor(answering[label])] = True
     return shared
 
 
@@ -143,8 +140,13 @@ def _average_precision(ties: _Ties) -> Float[Tensor, " query"]:
     return terms.sum(1) / total.sum(1)
 
 
-def _incidence(labels: Labels, numbers: dict[Hashable, int]) -> list[set[int]]:
-    return [{numbers.setdefault(label, len(numbers)) for label in several(one)} for one in labels]
+def _holders(labels: Labels) -> dict[Hashable, list[int]]:
+    """By label, the positions of the items that have it."""
+    found: dict[Hashable, list[int]] = {}
+    for at, one in enumerate(labels):
+        for label in several(one):
+            found.setdefault(label, []).append(at)
+    return found
 
 
 def several(label: Hashable | Collection[Hashable]) -> Collection[Hashable]:

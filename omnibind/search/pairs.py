@@ -29,11 +29,19 @@ class Comparison:
 
 
 def compare(
-    model: Embedder, left: Sequence[object], right: Sequence[object] | None = None
+    model: Embedder,
+    left: Sequence[object],
+    right: Sequence[object] | None = None,
+    *,
+    strict: bool = False,
 ) -> Comparison:
-    """Compares items of any modalities; one list alone is compared with itself."""
-    a = model.embed(left)
-    b = a if right is None else model.embed(right)
+    """Compares items of any modalities; one list alone is compared with itself.
+
+    Raises:
+        ItemError: only when strict: an item cannot be embedded.
+    """
+    a = model.embed(left, strict=strict)
+    b = a if right is None else model.embed(right, strict=strict)
     return Comparison(
         left=_names(left, a),
         right=_names(left if right is None else right, b),

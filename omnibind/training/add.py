@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from omnibind.training.descent import DescentSettings, OnStep, descend
 from omnibind.training.done import fingerprint, of_rows, of_tuples
 from omnibind.training.exchange import exchange, finish_exchange
 from omnibind.training.grown import GrownRouter
-from omnibind.training.heads import HeadSettings, modalities_of
+from omnibind.training.heads import FEWEST, HeadSettings, modalities_of
 from omnibind.training.project import train_heads
 from omnibind.training.rotate import rotations
 from omnibind.training.route import loads, router_tuples
@@ -97,7 +98,8 @@ def add(
         spaces: cards, for licences and revisions.
         out: another folder for the result; by default it takes the place of `to`.
         heads: by default those of the checkpoint, with as many steps as `SHARE` of the full
-            bind's work pays for, at a rate that is raised as the steps are fewer.
+            bind's work pays for, at a rate that is raised as the steps are fewer; of the batch,
+            what can be shared out among the modalities of the new space.
         routers: likewise.
         seen: the items that are trained on now; what the checkpoint has seen before is
             kept beside them. Without it only that is kept.
@@ -152,10 +154,12 @@ def grow(
     on_step: OnStep | None = None,
 ) -> tuple[BoundCheckpoint, float]:
     """The checkpoint with the new space, and the seconds that training took; see `add`."""
-    recipe = grown_recipe(before.recipe, space, modalities_of(rows, space, tuples))
-    if _turns(before):
+    reads = modalities_of(rows, space, tuples)
+    recipe = grown_recipe(before.recipe, space, reads)
+    shared = set(reads) & set(modalities_of(rows, recipe.backbone, tuples))
+    if shared and _turns(before):
         recipe = replace(recipe, rotated=(*recipe.rotated, (space,)))
-    heads = heads or _fewer_heads(before)
+    heads = heads or _fewer_heads(before, len(reads))
     routers = routers or _fewer_routers(before)
     made_of = fingerprint(
         asdict(recipe), asdict(heads), asdict(routers), of_rows(rows, tuples), of_tuples(tuples)
@@ -233,11 +237,12 @@ def grown_recipe(recipe: Recipe, space: str, reads: Sequence[str]) -> Recipe:
     return replace(recipe, slots={**recipe.slots, **grown})
 
 
-def _fewer_heads(checkpoint: BoundCheckpoint) -> HeadSettings:
+def _fewer_heads(checkpoint: BoundCheckpoint, modalities: int) -> HeadSettings:
     facts = _stage(checkpoint, "project")
     settings = HeadSettings(**_with_descent(facts.get("settings", {})))
     count = len(facts.get("spaces", ())) or 1
-    return replace(settings, descent=_fewer(settings.descent, SHARE * count))
+    batch = max(settings.batch // modalities, FEWEST) * modalities
+    return replace(settings, batch=batch, descent=_fewer(settings.descent, SHARE * count))
 
 
 def _fewer_routers(checkpoint: BoundCheckpoint) -> RouterSettings:
@@ -295,7 +300,7 @@ def _grow_routers(
     growing = {m: GrownRouter(checkpoint.routers[m], space) for m in reads}
     others = {m: router.requires_grad_(False) for m, router in checkpoint.routers.items()}
     seconds = 0.0
-    if growing:
+    if _asked(growing, recipe, rows):
         both: Mapping[str, nn.Module] = {**others, **growing}
         binder = Binder(recipe, checkpoint.projectors, both, checkpoint.priors)
         binder.projectors.requires_grad_(False)
@@ -308,5 +313,22 @@ def _grow_routers(
     routers = {**others, **{m: router.whole() for m, router in growing.items()}}
     binder = Binder(recipe, checkpoint.projectors, routers, checkpoint.priors).eval()
     load = loads(binder, rows, tuples, settings)
-    priors = {**checkpoint.priors, **{m: one.weights for m, one in load.items()}}
+    whole = {m: one for m, one in load.items() if len(one.weights) == len(recipe.slots[m])}
+    priors = {**checkpoint.priors, **{m: one.weights for m, one in whole.items()}}
     return replace(checkpoint, routers=routers, priors=priors), seconds
+
+
+def _asked(growing: Iterable[str], recipe: Recipe, rows: RowSource) -> list[str]:
+    """The modalities whose routers have their inputs here; the others are named."""
+    asked: list[str] = []
+    for modality in growing:
+        there = rows.spaces(modality)
+        if missing := [one for one in recipe.router_inputs[modality] if one not in there]:
+            warnings.warn(
+                f"no rows of {', '.join(missing)}: the new row of the router for {modality!r} is "
+                "not trained, and stays the mean of the others",
+                stacklevel=2,
+            )
+        else:
+            asked.append(modality)
+    return asked

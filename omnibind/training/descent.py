@@ -31,7 +31,8 @@ class DescentSettings:
     Attributes:
         steps: in all.
         rate: AdamW's learning rate at its peak.
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: AdamW's, on what has two axes or more: matrices, and of heads, which are
+            stacked, biases (which BatchNorm takes back) and logarithms of temperatures too.
         warmup: share of the steps in which the rate rises from 0; then it falls as a cosine.
         seed: of the initial values and of every draw.
         save_every: steps between saved states: what a kill can cost.

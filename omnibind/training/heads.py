@@ -59,7 +59,8 @@ class HeadSettings:
         points_with: points queries join the subsets that have this letter; "" for `mix` alone.
         mask_repeats: places of a batch that show the same item are no negatives of each other.
         aggregate: 0 trains on the row of the paired item (OmniBind); another number on an average
-            of that many rows of the backbone's, weighed by nearness to it (FreeBind).
+            of that many rows of the backbone's, drawn once from the pool and weighed by nearness
+            to it (FreeBind, which takes all of the pool: a few say little of its way).
         aggregate_temperature: of that average's softmax.
     """
 

@@ -105,9 +105,9 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     )
     made_of = fingerprint(bound.facts, _learned(plan))
     write_asked(plan)
-    known = done(plan.out, made_of, DONE)
-    if known is not None and is_whole(folder):
-        return Ran(skipped=True, facts=known)
+    recorded = {"said": str(folder), "folder": str(folder)}
+    if done(plan.out, made_of, DONE) is not None and is_whole(folder):
+        return Ran(skipped=True, facts=recorded)
     for name in _added(folder):
         talk(f"{name} had been added to {folder}; it is no part of the new checkpoint")
     part = plan.out / f"{CHECKPOINT}.part"
@@ -116,7 +116,6 @@ def checkpoint(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     copy_file(plan.out / PAIRS / SEEN, part / SEEN)
     write_checkpoint(bound, part, plan.spaces)
     exchange(part, folder)
-    recorded = {"said": str(folder), "folder": str(folder)}
     mark_done(plan.out, made_of, recorded, name=DONE)
     return Ran(skipped=False, facts=recorded)
 
@@ -195,7 +194,8 @@ def _trained(
         )
     facts = found.facts
     said = f"{facts['steps']} steps in {facts['seconds']:.0f} s"
-    said = said if facts["steps"] else f"rotations in {facts['seconds']:.0f} s"
+    if not facts["steps"]:
+        said = "nothing to train" if label == "route" else f"rotations in {facts['seconds']:.0f} s"
     return Ran(skipped=found.skipped, facts={**facts, "said": said})
 
 

@@ -130,3 +130,9 @@ def test_a_checkpoint_that_does_not_say_what_it_has_seen_does_not_begin_to(bound
     ran = add(out)
     assert (ran.code, "does not say what its training has seen" in ran.err) == (0, True), ran.err
     assert not (checkpoint / "seen.safetensors").exists()
+
+
+def test_a_binding_that_was_moved_is_named_as_it_lies_now(bound, out, tmp_path):
+    out.rename(tmp_path / "moved")
+    done = json.loads(bound("--out", tmp_path / "moved", "--json").out)["checkpoint"]
+    assert (done["skipped"], done["folder"]) == (True, str(tmp_path / "moved" / "checkpoint"))

@@ -59,6 +59,12 @@ def test_a_pool_that_teaches_nothing_is_refused(bind, tmp_path, shown, said):
     assert not (tmp_path / "out" / "checkpoint").exists()
 
 
+def test_a_file_is_no_folder_to_bind_into(bind, tmp_path):
+    (tmp_path / "out").touch()
+    ran = bind(tmp_path / "pictures")
+    assert (ran.code, "is a file" in ran.err) == (2, True), ran.err
+
+
 def test_a_second_command_on_the_same_folder_is_told_who_binds(bind, tmp_path):
     pool = pictures(tmp_path / "pictures", noise(2))
     with only_writer(tmp_path / "out"):

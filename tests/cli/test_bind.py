@@ -53,6 +53,7 @@ def test_pools_are_bound_stage_by_stage(omnibind, pools, tmp_path):
     ran = omnibind(*command(pools, tmp_path / "out"))
     assert ran.code == 0, ran.err
     assert re.search(r"embed +as before", ran.out)
+    assert re.search(r"route +done +nothing to train", ran.out)
     assert "image and text are paired by toy" in ran.err
     assert len(read_tuples(tmp_path / "out" / "pairs" / "tuples.parquet")) == COUNT + PICTURES
 

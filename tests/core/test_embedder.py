@@ -202,11 +202,18 @@ def test_spaces_that_are_not_installed_are_named_and_left_out(
     assert model.embed(["a cat"]).degraded == ("absent",)
 
 
-def test_a_modality_that_no_space_reads_is_an_error(engine: Engine, known: Registry) -> None:
+@pytest.mark.parametrize("modality", [None, "points"])
+def test_an_item_of_a_modality_that_no_space_reads_is_a_bad_item(
+    engine: Engine, known: Registry, modality: str | None
+) -> None:
     model = omnibind.load("toy", engine=engine, known=known, without=["back"])
     assert model.modalities == ("text", "image", "audio")
-    with pytest.raises(RecipeError, match="'points'"):
-        model.embed([(CLOUD, None)])
+    good = [] if modality else ["a cat"]
+    found = model.embed([*good, (CLOUD, None)], modality)
+    assert (len(found.rows), [one.index for one in found.errors]) == (len(good), [len(good)])
+    assert "spaces for text, image, audio" in found.errors[0].reason
+    with pytest.raises(ItemError, match="'points'"):
+        model.embed([(CLOUD, None)], modality, strict=True)
 
 
 def test_a_bound_checkpoint_is_loaded_by_its_folder(

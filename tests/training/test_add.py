@@ -10,7 +10,8 @@ import torch
 
 from omnibind.checkpoint import read_checkpoint, write_checkpoint
 from omnibind.errors import CheckpointError, TrainingError
-from omnibind.specs import Slot
+from omnibind.projectors import HeadEnsemble
+from omnibind.specs import Slot, SpaceSpec
 from omnibind.testing.latents import ToyWorld
 from omnibind.training import project, route
 from omnibind.training.add import add
@@ -95,6 +96,25 @@ def test_in_place_the_folder_is_exchanged_and_nothing_is_left_beside_it(
     assert [path.name for path in tmp_path.iterdir()] == ["bound"]
 
 
+def test_what_was_known_of_a_space_that_is_no_longer_installed_stays(
+    checkpoint, rows, tuples, tmp_path
+):
+    def card(name: str, licence: str) -> SpaceSpec:
+        facts = {"licence": licence, "commercial_use": False, "revision": "1"}
+        return SpaceSpec(name=name, dim=12, encoders={}, training_data="much", **facts)
+
+    place, old = tmp_path / "bound", card("sound", "CC-BY-NC-4.0")
+    write_checkpoint(read_checkpoint(checkpoint), place, {"sound": old})
+    new = {"second": card("second", "CC0-1.0")}
+    add("second", to=place, rows=rows, tuples=tuples, spaces=new)
+    known = json.loads((place / "recipe.json").read_text())["spaces"]
+    assert {name: one["licence"] for name, one in known.items()} == {
+        "sound": "CC-BY-NC-4.0",
+        "second": "CC0-1.0",
+    }
+    assert "| sound | CC-BY-NC-4.0 | no | much |" in (place / "README.md").read_text()
+
+
 def test_an_exchange_that_was_cut_short_is_taken_back(checkpoint, rows, tuples, tmp_path):
     place = tmp_path / "bound"
     write_checkpoint(read_checkpoint(checkpoint), tmp_path / "bound.before", {})
@@ -160,3 +180,79 @@ def test_fewer_steps_are_larger_ones(checkpoint, added):
     before = read_checkpoint(checkpoint).facts["training"]["project"]["settings"]["descent"]
     assert cost["heads"]["descent"]["rate"] == pytest.approx(4 * before["rate"])
     assert cost["begun_from"] == "sound"
+
+
+@pytest.fixture
+def edited(checkpoint, tmp_path):
+    """The checkpoint with other facts or priors."""
+
+    def write(**changed):
+        write_checkpoint(replace(read_checkpoint(checkpoint), **changed), tmp_path / "edited", {})
+        return tmp_path / "edited"
+
+    return write
+
+
+def test_a_batch_that_cannot_be_shared_out_among_the_new_modalities_is_cut(
+    edited, checkpoint, world
+):
+    facts = json.loads(json.dumps(read_checkpoint(checkpoint).facts))
+    facts["training"]["project"]["settings"]["batch"] = 50
+    wider = ToyWorld(spaces={**world.spaces, "three": (10, ["text", "image", "audio"])})
+    rows = wider.pools(300)
+    tuples = wider.tuples(rows, {"text-image": "back", "text-audio": "sound"})
+    to = edited(facts=facts)
+    add("three", to=to, rows=rows, tuples=tuples, spaces={})
+    (cost,) = read_checkpoint(to).facts["added"]
+    assert (cost["heads"]["batch"], cost["routers"]["batch"]) == (48, 48)
+
+
+def test_priors_of_slots_whose_rows_are_not_here_are_kept(edited, rows, tuples):
+    here = {
+        m: {
+            space: rows.take(space, m, torch.arange(rows.count(m)))
+            for space in rows.spaces(m)
+            if (space, m) != ("sound", "text")
+        }
+        for m in rows.modalities()
+    }
+    to = edited(priors={"text": {"back": 0.8, "sound": 0.2}})
+    with pytest.warns(UserWarning, match="no rows of sound: the new row of the router for 'text'"):
+        add("second", to=to, rows=RowsInMemory(here), tuples=tuples, spaces={})
+    priors = read_checkpoint(to).priors
+    assert priors["text"] == pytest.approx({"back": 0.8 / 1.5, "sound": 0.2 / 1.5, "second": 1 / 3})
+    assert priors["image"].keys() == {"back", "second"}
+
+
+def test_a_router_whose_inputs_are_not_here_keeps_its_new_row_as_it_begins(edited, rows, tuples):
+    here = {
+        m: {s: rows.take(s, m, torch.arange(300)) for s in ("back",)} for m in ("text", "image")
+    }
+    here["text"]["late"] = rows.take("second", "text", torch.arange(300))
+    pairs = replace(
+        tuples, modalities=("text", "image"), items=dict(list(tuples.items.items())[:2])
+    )
+    pairs = pairs.only(pairs.query < 2)
+    to = edited()
+    with pytest.warns(UserWarning, match="no rows of sound"):
+        add("late", to=to, rows=RowsInMemory(here), tuples=pairs, spaces={})
+    router = read_checkpoint(to).routers["text"]
+    assert router.slots == ("back", "sound", "late")
+    last = router.net[-1].weight
+    assert torch.equal(last[2], last[:2].mean(0))
+
+
+def test_a_space_that_reads_nothing_with_the_backbone_gets_heads_beside_rotations(
+    small, world, heads, routers, tmp_path
+):
+    wider = ToyWorld(spaces={**world.spaces, "ear": (10, ["audio"])})
+    rows = wider.pools(300)
+    tuples = wider.tuples(rows, {"text-image": "back", "text-audio": "sound"})
+    run = {"recipe": replace(small, rotated=(("sound",),)), "rows": rows, "tuples": tuples}
+    project.run(tmp_path, settings=heads, **run)
+    route.run(tmp_path, settings=routers, **run)
+    write_checkpoint(route.bound(tmp_path, run["recipe"]), tmp_path / "checkpoint", {})
+    add("ear", to=tmp_path / "checkpoint", rows=rows, tuples=tuples, spaces={})
+    after = read_checkpoint(tmp_path / "checkpoint")
+    assert after.recipe.rotated == (("sound",),)
+    assert isinstance(after.projectors["ear"], HeadEnsemble)

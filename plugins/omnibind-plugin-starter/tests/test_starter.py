@@ -117,6 +117,13 @@ def test_the_shipped_recipe_states_every_space_and_the_backbone() -> None:
     assert content["spaces"].keys() == {space.name for space in SPACES}
 
 
+def test_every_shipped_file_of_numbers_has_its_checksum() -> None:
+    folder = SHIPPED / "bound"
+    content = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")}
+    assert content["sha256"].keys() == files
+
+
 def test_packed_matrices_are_off_by_half_a_step_at_most() -> None:
     matrix, vector = torch.randn(5, 7), torch.randn(7)
     state = packed({"m": matrix, "v": vector})
