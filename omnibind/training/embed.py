@@ -154,11 +154,12 @@ class _Run:
         name = self.modality.name
         if name in self.writer.store.modalities:
             for key, column in self.columns.items():
-                self.writer.settle(name, column)  # one that was killed on the way
+                self.writer.finish(name, column)
                 missing = self._without(key)
+                missing[self.writer.filled(name, column)] = False
                 if missing.any():
                     self._fill(key, missing, progress)
-                    self.writer.settle(name, column)
+                self.writer.settle(name, column)
 
     def add_new_items(self, progress: Progress) -> NDArray[np.int64]:
         """Encodes items that are not in the store; gives the positions of all items."""
@@ -209,15 +210,13 @@ class _Run:
 
     def _fill(self, key: str, missing: NDArray[np.bool_], progress: Progress) -> None:
         name, column = self.modality.name, self.columns[key]
-        filled = self.writer.filled(name, column)
-        with progress(f"embedding {name} by {key}", int(missing.sum()) - len(filled)) as advance:
+        with progress(f"embedding {name} by {key}", int(missing.sum())) as advance:
             for batch in batches_of(self.pools, self.batch_items, _ignore):
                 ids = [item.id for item in batch]
                 there = self.writer.find(name, ids)
-                kept = self.writer.kept(ids, filled)
                 due: list[ReadItem] = []
-                for item, at, done in zip(batch, there.tolist(), kept.tolist(), strict=True):
-                    if at >= 0 and missing[at] and not done:
+                for item, at in zip(batch, there.tolist(), strict=True):
+                    if at >= 0 and missing[at]:
                         missing[at] = False
                         due.append(item)
                 items, rows = self._encode(due, {key: self.specs[key]}, advance)
