@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from omnibind.specs import EncoderSpec
 
-__all__ = ["FACTS", "Column", "Entry", "column_of", "rows_in", "unusable"]
+__all__ = ["FACTS", "Column", "Entry", "as_stored", "column_of", "rows_in", "unusable"]
 
 Field = Any
 """A `pyarrow.Field`; pyarrow has no types that a checker could read."""
@@ -70,18 +70,10 @@ class Column:
         facts = {"key": self.key, "revision": self.revision, "identity": self.identity}
         return pa.field(self.name, pa.list_(pa.float16(), self.dim), metadata=facts)
 
-    def array(self, rows: Float[Tensor, "item dim"], empty: NDArray[np.bool_] | None = None) -> Any:
-        """Rows as the Arrow array that is stored: unit norm first, so that float16 is enough.
-
-        Args:
-            rows: one an item.
-            empty: which of them are no rows, `[item]`.
-        """
+    def array(self, rows: Float[Tensor, "item dim"]) -> Any:
+        """Rows as the Arrow array that is stored: unit norm first, so that float16 is enough."""
         unit = F.normalize(rows.detach().float().cpu(), dim=-1)
-        flat = np.ascontiguousarray(unit.numpy().astype(np.float16)).reshape(-1)
-        return pa.FixedSizeListArray.from_arrays(
-            pa.array(flat), self.dim, mask=None if empty is None else pa.array(empty)
-        )
+        return as_stored(unit.numpy())
 
     @classmethod
     def of_field(cls, field: Field) -> Column | None:
@@ -100,6 +92,18 @@ class Column:
 def column_of(encoder: EncoderSpec, identity: str) -> Column:
     """The column for an encoder's rows."""
     return Column(key=encoder.key, revision=encoder.revision, dim=encoder.dim, identity=identity)
+
+
+def as_stored(rows: NDArray[np.float32], there: NDArray[np.bool_] | None = None) -> Any:
+    """Rows as an Arrow array, rounded to float16 and no more; what `rows_in` gave, bit for bit.
+
+    Args:
+        rows: `[item, dim]`.
+        there: which items have one, `[item]`; all by default.
+    """
+    flat = np.ascontiguousarray(rows.astype(np.float16)).reshape(-1)
+    empty = None if there is None else pa.array(~there)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), rows.shape[1], mask=empty)
 
 
 def rows_in(array: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

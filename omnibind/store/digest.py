@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from omnibind.store.columns import unusable
-from omnibind.store.lance import saying_what_failed
 from omnibind.store.store import ENDING, Store
 
 __all__ = ["digest_of", "state_of"]
@@ -38,19 +37,18 @@ def digest_of(
     chosen[positions] = True
     start = 0
     names = ["id", *(column.name for column in columns.values())]
-    with saying_what_failed(f"to read {modality} rows of {store.folder}"):
-        for batch in store.batches(modality, names):  # where one ends must not show in a digest
-            here = chosen[start : start + len(batch)]
-            taken = batch.filter(pa.array(here))
-            ids.update("".join(taken.column("id").to_pylist()).encode())
-            for key, column in columns.items():
-                valid = np.asarray(taken.column(column.name).is_valid())
-                rows = taken.column(column.name).flatten().to_numpy(zero_copy_only=False)
-                there[key].update(valid.tobytes())
-                values[key].update(rows.tobytes())
-                broken = unusable(torch.from_numpy(rows.reshape(-1, column.dim).astype(np.float32)))
-                bad[key] += (np.flatnonzero(here)[valid][broken.numpy()] + start).tolist()
-            start += len(batch)
+    for batch in store.batches(modality, names):  # where one ends must not show in a digest
+        here = chosen[start : start + len(batch)]
+        taken = batch.filter(pa.array(here))
+        ids.update("".join(taken.column("id").to_pylist()).encode())
+        for key, column in columns.items():
+            valid = np.asarray(taken.column(column.name).is_valid())
+            rows = taken.column(column.name).flatten().to_numpy(zero_copy_only=False)
+            there[key].update(valid.tobytes())
+            values[key].update(rows.tobytes())
+            broken = unusable(torch.from_numpy(rows.reshape(-1, column.dim).astype(np.float32)))
+            bad[key] += (np.flatnonzero(here)[valid][broken.numpy()] + start).tolist()
+        start += len(batch)
     for key, found in bad.items():
         if found:
             raise store.damaged(modality, key, np.array(found))

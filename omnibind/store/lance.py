@@ -58,21 +58,31 @@ def open_dataset(path: Path) -> Dataset:
         StoreError: it is damaged, or no dataset.
     """
     module = lance()
-    with saying_what_failed(f"to open {path}"):
+    with saying_what_failed(f"to open {path}", path):
         return module.dataset(
             str(path), index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES
         )
 
 
 @contextmanager
-def saying_what_failed(asked: str) -> Generator[None]:
-    """Turns what Lance and the disk raise into a StoreError; what was committed before stays."""
+def saying_what_failed(asked: str, read: Path | None = None) -> Generator[None]:
+    """Turns what Lance and the disk raise into a StoreError; what was committed before stays.
+
+    Args:
+        asked: what is done meanwhile.
+        read: the dataset that is only read: where that fails, it is damaged.
+    """
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         full = is_full(error)
         if full:
             next_step = "free some space and run the same command again: what is written stays"
+        elif read:
+            next_step = (
+                f"`omnibind store verify {read.parent}` says what can be read; delete {read}, and "
+                "the next `omnibind bind` makes its rows again"
+            )
         else:
             next_step = "`omnibind store verify DIR` says what can be read"
         raise StoreError(

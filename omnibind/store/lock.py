@@ -23,9 +23,18 @@ def only_writer(folder: Path, what: str = "to write the store") -> Generator[Non
         what: somebody wants to do, in the message to whoever comes second.
 
     Raises:
-        StoreError: another process, or another writer of this one, is writing it.
+        StoreError: another process, or another writer of this one, is writing it; or a file stands
+            where the folder, or one above it, should be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(place for place in (folder, *folder.parents) if place.exists())
+        raise StoreError(
+            f"{what} {folder}",
+            found=f"{file} is a file",
+            next_step="choose another folder, or move that file away",
+        ) from error
     who = folder / ".writer"
     lock = FileLock(folder / ".lock")
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ class Store:
 
     def columns(self, modality: str) -> Mapping[str, Column]:
         """Encoder key -> its column."""
-        found = (Column.of_field(field) for field in self.dataset(modality).schema)
-        return {column.key: column for column in found if column}
+        found = {field.name: Column.of_field(field) for field in self.dataset(modality).schema}
+        return {c.key: c for name, c in found.items() if c and c.name == name}  # others: unfinished
 
     def column(self, modality: str, key: str) -> Column:
         """The column of an encoder.
@@ -101,7 +102,7 @@ class Store:
         column = self.column(modality, key)
         unique, where = np.unique(positions.cpu().numpy(), return_inverse=True)
         self._refuse_positions(modality, unique)
-        with saying_what_failed(f"to read {modality} rows of {key!r}"):
+        with self._reading(modality):
             table = self.dataset(modality).take(unique.tolist(), columns=[column.name])
         rows, there = rows_in(table.column(column.name).combine_chunks())
         if not there.all():
@@ -114,7 +115,8 @@ class Store:
     def entry(self, modality: str, position: int) -> Entry:
         """Id, source and metadata of one item."""
         facts = ["id", "source", "metadata"]
-        (found,) = self.dataset(modality).take([position], columns=facts).to_pylist()
+        with self._reading(modality):
+            (found,) = self.dataset(modality).take([position], columns=facts).to_pylist()
         return Entry(**found)
 
     def index(self, modality: str) -> IdIndex:
@@ -137,10 +139,15 @@ class Store:
         return np.concatenate(parts)
 
     def batches(self, modality: str, columns: list[str]) -> Iterator[Any]:
-        """Arrow batches of some columns, in the order of positions."""
-        return self.dataset(modality).to_batches(
-            columns=columns, batch_size=SCAN_ITEMS, batch_readahead=2, scan_in_order=True
-        )
+        """Arrow batches of some columns, in the order of positions.
+
+        Raises:
+            StoreError: a file that is damaged.
+        """
+        with self._reading(modality):
+            yield from self.dataset(modality).to_batches(
+                columns=columns, batch_size=SCAN_ITEMS, batch_readahead=2, scan_in_order=True
+            )
 
     def damaged(self, modality: str, key: str, positions: NDArray[np.int64]) -> StoreError:
         """What to raise where rows have no direction: the store takes none, so they had one."""
@@ -151,6 +158,10 @@ class Store:
             next_step=f"`omnibind store verify {self.folder}` lists all; `omnibind store drop "
             f"{self.folder} {key}`, and the next `omnibind bind` makes them again",
         )
+
+    def _reading(self, modality: str) -> AbstractContextManager[None]:
+        path = self.folder / f"{modality}{ENDING}"
+        return saying_what_failed(f"to read {path}", path)
 
     def _refuse_positions(self, modality: str, unique: NDArray[np.int64]) -> None:
         count = self.count(modality)

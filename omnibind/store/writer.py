@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnibind.errors import StoreError
-from omnibind.store.columns import FACTS, Column, Entry, rows_in, unusable
+from omnibind.store.columns import FACTS, Column, Entry, as_stored, rows_in, unusable
 from omnibind.store.ids import IdIndex, packed
 from omnibind.store.lance import is_dataset, lance, open_dataset, saying_what_failed
 from omnibind.store.lock import only_writer
@@ -140,40 +140,48 @@ class Writer:
         if self._writes % MERGE_EVERY == 0:
             _merge(path)
 
-    def filled(self, modality: str, column: Column) -> IdIndex:
-        """Ids of rows that `fill` has kept so far."""
-        path = self._filling(modality, column)
-        if not is_dataset(path):
-            return IdIndex.of([])
-        batches = open_dataset(path).to_batches(columns=["id"], scan_in_order=True)
-        return IdIndex.of(packed(batch.column("id").to_pylist()) for batch in batches)
-
-    def kept(self, ids: Sequence[str], filled: IdIndex) -> NDArray[np.bool_]:
-        """Which of these ids `filled` has."""
-        return filled.find(packed(ids)) >= 0
+    def filled(self, modality: str, column: Column) -> NDArray[np.int64]:
+        """Positions of the items whose rows `fill` has kept so far."""
+        found = self._known(modality).find(self._kept(modality, column).digests)
+        return found[found >= 0]
 
     def settle(self, modality: str, column: Column) -> None:
         """Moves what `fill` has kept into the dataset: one new column in place of the old one."""
-        side, fresh = self._filling(modality, column), f"{column.name}@new"
-        dataset = open_dataset(self._path(modality))
-        with saying_what_failed(f"to add the column {column.name!r} to {self._path(modality)}"):
-            if fresh not in dataset.schema.names:
-                if not is_dataset(side):
-                    return
-                self._add_column(modality, column, fresh)
-                dataset = open_dataset(self._path(modality))
+        self.finish(modality, column)
+        side = self._filling(modality, column)
+        if is_dataset(side):
+            with saying_what_failed(f"to add the column {column.name!r} to {self._path(modality)}"):
+                self._add_column(modality, column)
+            self.finish(modality, column)
+
+    def finish(self, modality: str, column: Column) -> None:
+        """Ends what a writer that was killed while it settled a column has begun.
+
+        What `fill` has kept for a column that nobody has begun to settle stays beside the dataset:
+        a column that is there is one that was filled to its end.
+        """
+        path, fresh = self._path(modality), _fresh(column)
+        dataset = open_dataset(path)
+        if fresh not in dataset.schema.names:
+            return
+        with saying_what_failed(f"to add the column {column.name!r} to {path}"):
+            if Column.of_field(dataset.schema.field(fresh)) != column:  # of another revision
+                dataset.drop_columns([fresh])
+                return
             if column.name in dataset.schema.names:
                 dataset.drop_columns([column.name])
             dataset.alter_columns({"path": fresh, "name": column.name})
-        shutil.rmtree(side, ignore_errors=True)
+        _remove(self._filling(modality, column))
         self.merge(modality)
 
     def drop(self, modality: str, key: str) -> None:
         """Deletes the rows of an encoder."""
         column = self.store.column(modality, key)
+        dataset = open_dataset(self._path(modality))
+        names = [name for name in (column.name, _fresh(column)) if name in dataset.schema.names]
         with saying_what_failed(f"to drop the column {column.name!r}"):
-            open_dataset(self._path(modality)).drop_columns([column.name])
-        shutil.rmtree(self._filling(modality, column), ignore_errors=True)
+            dataset.drop_columns(names)
+        _remove(self._filling(modality, column))
         self.merge(modality)
 
     def merge(self, modality: str) -> None:
@@ -202,11 +210,12 @@ class Writer:
                 shutil.rmtree(path, ignore_errors=True)  # what a first commit left that never was
             lance().write_dataset(table, str(path), mode="append" if there else "create")
 
-    def _add_column(self, modality: str, column: Column, fresh: str) -> None:
+    def _add_column(self, modality: str, column: Column) -> None:
         """Writes the column in the order of positions, then hands it to Lance in one commit.
 
         Lance must not be called while it reads from us; hence the file between.
         """
+        fresh = _fresh(column)
         dataset, path = open_dataset(self._path(modality)), self.folder / f"{fresh}.arrow"
         try:
             with pa.OSFile(str(path), "wb") as file:
@@ -222,7 +231,7 @@ class Writer:
     def _coalesced(self, modality: str, column: Column) -> Iterator[Any]:
         """What `fill` has kept for each item, else the row it has, else nothing."""
         store, side = self.store, open_dataset(self._filling(modality, column))
-        index = self.filled(modality, column)
+        index = self._kept(modality, column)
         old = [column.name] if column.name in store.dataset(modality).schema.names else []
         for batch in store.batches(modality, ["id", *old]):
             rows = np.zeros((len(batch), column.dim), np.float32)
@@ -234,7 +243,16 @@ class Writer:
             if found.any():
                 taken = side.take(at[found].tolist(), columns=[column.name])
                 rows[found], _ = rows_in(taken.column(column.name).combine_chunks())
-            yield column.array(torch.from_numpy(rows), empty=~(there | found))
+            yield as_stored(rows, there | found)
+
+    def _kept(self, modality: str, column: Column) -> IdIndex:
+        """Where in what `fill` has kept an item's row is."""
+        path = self._filling(modality, column)
+        if not is_dataset(path):
+            return IdIndex.of([])
+        with saying_what_failed(f"to read {path}", path):
+            batches = open_dataset(path).to_batches(columns=["id"], scan_in_order=True)
+            return IdIndex.of(packed(batch.column("id").to_pylist()) for batch in batches)
 
     def _known(self, modality: str) -> IdIndex:
         if modality not in self._index:
@@ -279,6 +297,17 @@ class Writer:
                 found=[f"NaN, infinity or only zeros for {names[at][:200]!r}" for at in bad[:5]],
                 next_step="leave these items out, or mend the encoder",
             )
+
+
+def _fresh(column: Column) -> str:
+    """The name of a column that is about to take its place."""
+    return f"{column.name}@new"
+
+
+def _remove(path: Path) -> None:
+    """Deletes a dataset: a kill in the middle leaves none that could not be read."""
+    shutil.rmtree(path / "_versions", ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _merge(path: Path) -> None:

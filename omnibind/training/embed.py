@@ -25,6 +25,8 @@ __all__ = ["BATCH_ITEMS", "PoolSummary", "embed_pools", "survey_all"]
 
 BATCH_ITEMS = 1024
 """Items a batch of the store: what a kill can cost at most (ours)."""
+SHOWN = 3
+"""Reasons in the error of a pool without any row."""
 Specs = Mapping[str, EncoderSpec]
 
 
@@ -98,7 +100,7 @@ def embed_pools(
         A summary, and the positions of the pools' items in the store, by modality.
 
     Raises:
-        PoolError: a modality of which no item could be encoded.
+        PoolError: a modality of which no item could be encoded, or none by one of its encoders.
         StoreError: the store was made by other revisions, is being written, or the disk is full.
     """
     summaries: dict[str, PoolSummary] = {}
@@ -117,13 +119,8 @@ def embed_pools(
             )
             run.fill_new_columns(progress)
             positions[modality] = run.add_new_items(progress)
+            run.refuse_nothing(positions[modality])
             summaries[modality] = run.summary(len(positions[modality]))
-            if not len(positions[modality]):
-                raise PoolError(
-                    f"{modality} rows of {_places(several)}",
-                    found=f"{run.listed} items, none of which could be encoded; see {errors}",
-                    next_step="mend them, or correct the path",
-                )
     return summaries, positions
 
 
@@ -142,6 +139,10 @@ class _Run:
     added: int = 0
     duplicates: int = 0
     stop: Interrupted | None = None
+    lacking: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """Encoder key -> items of before without a row of it, where it is new to some of them."""
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    """Encoder key, or nothing where all encoders were asked -> the first reasons of failures."""
     columns: dict[str, Column] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,11 +155,13 @@ class _Run:
         name = self.modality.name
         if name in self.writer.store.modalities:
             for key, column in self.columns.items():
-                self.writer.settle(name, column)  # one that was killed on the way
+                self.writer.finish(name, column)
                 missing = self._without(key)
+                missing[self.writer.filled(name, column)] = False
                 if missing.any():
-                    self._fill(key, missing, progress)
-                    self.writer.settle(name, column)
+                    self.lacking[key] = missing
+                    self._fill(key, missing.copy(), progress)
+                self.writer.settle(name, column)
 
     def add_new_items(self, progress: Progress) -> NDArray[np.int64]:
         """Encodes items that are not in the store; gives the positions of all items."""
@@ -186,6 +189,29 @@ class _Run:
             self.writer.merge(name)
         return np.concatenate([np.flatnonzero(seen), np.arange(before, self._count())])
 
+    def refuse_nothing(self, positions: NDArray[np.int64]) -> None:
+        """Raises where none of the pools' items has a row, or none has one of some encoder."""
+        name, where, see = self.modality.name, _places(self.pools), f"see {self.log.path}"
+        if not len(positions):
+            raise PoolError(
+                f"{name} rows of {where}",
+                found=[
+                    f"{self.listed} items, none of which could be encoded; {see}",
+                    *self.reasons.get("", ()),
+                ],
+                next_step="mend them, or correct the path",
+            )
+        for key, lacking in self.lacking.items():
+            if positions[-1] < len(lacking) and lacking[positions].all():
+                raise PoolError(
+                    f"{name} rows of the encoder {key!r} for {where}",
+                    found=[
+                        f"none of {len(positions)} items could be encoded by it; {see}",
+                        *self.reasons.get(key, ()),
+                    ],
+                    next_step="mend the encoder, or leave its space out; all other rows are kept",
+                )
+
     def summary(self, distinct: int) -> PoolSummary:
         """What became of them."""
         return PoolSummary(
@@ -209,26 +235,26 @@ class _Run:
 
     def _fill(self, key: str, missing: NDArray[np.bool_], progress: Progress) -> None:
         name, column = self.modality.name, self.columns[key]
-        filled = self.writer.filled(name, column)
-        with progress(f"embedding {name} by {key}", int(missing.sum()) - len(filled)) as advance:
+        with progress(f"embedding {name} by {key}", int(missing.sum())) as advance:
             for batch in batches_of(self.pools, self.batch_items, _ignore):
                 ids = [item.id for item in batch]
                 there = self.writer.find(name, ids)
-                kept = self.writer.kept(ids, filled)
                 due: list[ReadItem] = []
-                for item, at, done in zip(batch, there.tolist(), kept.tolist(), strict=True):
-                    if at >= 0 and missing[at] and not done:
+                for item, at in zip(batch, there.tolist(), strict=True):
+                    if at >= 0 and missing[at]:
                         missing[at] = False
                         due.append(item)
-                items, rows = self._encode(due, {key: self.specs[key]}, advance)
+                items, rows = self._encode(due, {key: self.specs[key]}, advance, by=key)
                 if items:
-                    self.writer.fill(name, column, [item.id for item in items], rows[key])
+                    made = [item.id for item in items]
+                    self.writer.fill(name, column, made, rows[key])
+                    self.lacking[key][self.writer.find(name, made)] = False
                 self._stop_if_asked()
 
     def _encode(
-        self, batch: list[ReadItem], specs: Specs, advance: Advance
+        self, batch: list[ReadItem], specs: Specs, advance: Advance, by: str = ""
     ) -> tuple[list[ReadItem], dict[str, Tensor]]:
-        """Items with a row of every encoder, and these rows by key."""
+        """Items with a row of every encoder, and these rows by key; `by` the one that is filled."""
         name = self.modality.name
         items = [
             Item(index=at, source=item.given, modality=self.modality)
@@ -239,12 +265,12 @@ class _Run:
         except Interrupted as stop:
             self.stop, encoded = stop, cast("Encoded", stop.done)
         for failure in encoded.failures:
-            self._failed(batch[failure.index], failure.stage, failure.reason)
+            self._failed(batch[failure.index].source, failure.stage, failure.reason, by)
         rows = {key: encoded.rows[key] for key in specs}
         bad = torch.stack([unusable(made) for made in rows.values()]).any(0)
         indices = encoded.indices[name]
         for at in torch.nonzero(bad).flatten().tolist():
-            self._failed(batch[indices[at]], "encode", "a row of nothing but zeros")
+            self._failed(batch[indices[at]].source, "encode", "a row of nothing but zeros", by)
         good = torch.nonzero(~bad).flatten()
         chosen = [batch[indices[at]] for at in good.tolist()]
         return chosen, {key: made[good] for key, made in rows.items()}
@@ -261,10 +287,14 @@ class _Run:
         self.added += len(items)
 
     def _unread(self, source: str, reason: str) -> None:
-        self.log.add(self.modality.name, source, "read", reason)
+        self._failed(source, "read", reason)
 
-    def _failed(self, item: ReadItem, stage: str, reason: str) -> None:
-        self.log.add(self.modality.name, item.source, stage, reason)
+    def _failed(self, source: str, stage: str, reason: str, by: str = "") -> None:
+        self.log.add(self.modality.name, source, stage, reason)
+        first = self.reasons.setdefault(by, [])
+        if len(first) < SHOWN:
+            said = reason.partition("\n")[0]
+            first.append(f"{source[:200]}, {stage}: {said}")
 
 
 def _ignore(source: str, reason: str) -> None:

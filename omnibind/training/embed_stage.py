@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,11 @@ def embed(plan: Plan, progress: Progress, talk: Talk) -> Ran:
     """
     facts = _done(plan)
     if facts is not None:
+        _lists(plan, facts)
         return Ran(skipped=True, facts=facts)
     facts, positions = _embed_all(plan, progress, talk)
     _write_items(plan, positions)
-    outputs = [items_file(plan.out, what) for what in positions]
+    outputs = [*(items_file(plan.out, what) for what in positions), *_lists(plan, facts)]
     mark_done(plan.out / STAGE, _inputs(plan), facts, outputs)
     return Ran(skipped=False, facts=facts)
 
@@ -100,6 +102,23 @@ def _write_items(plan: Plan, positions: Mapping[str, Positions]) -> None:
             path.unlink(missing_ok=True)
 
 
+def _errors(plan: Plan, what: str) -> Path:
+    """Where items that fail are listed."""
+    return plan.out / STAGE / ("errors.jsonl" if what == "store" else f"{what}-errors.jsonl")
+
+
+def _lists(plan: Plan, facts: Mapping[str, Any]) -> list[Path]:
+    """The lists of errors that the facts speak of; others are of runs that did not end."""
+    found: list[Path] = []
+    for what, summaries in (("store", facts["pools"]), ("exclude", facts["exclude"])):
+        path = _errors(plan, what)
+        if any(one["failed"] for one in summaries.values()):
+            found.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
 def _embed(
     plan: Plan,
     pools: Mapping[str, Sequence[Pool]],
@@ -108,8 +127,7 @@ def _embed(
     progress: Progress,
     talk: Talk,
 ) -> tuple[dict[str, PoolSummary], Positions]:
-    name = "errors.jsonl" if what == "store" else f"{what}-errors.jsonl"
-    errors = plan.out / "embed" / name
+    errors = _errors(plan, what)
     summaries, positions = embed_pools(
         pools,
         encoders,

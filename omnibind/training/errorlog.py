@@ -14,10 +14,12 @@ __all__ = ["ErrorLog"]
 
 
 class ErrorLog:
-    """Use it in a `with`; what an earlier run has written is replaced.
+    """Use it in a `with`; with its first line it takes the place of an earlier run's.
+
+    So a run that is refused before it reads an item leaves the list as it was.
 
     Args:
-        path: of the file; it is gone in the end where nothing went wrong.
+        path: of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,9 +28,7 @@ class ErrorLog:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> ErrorLog:
-        """Starts an empty file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("w", encoding="utf-8")
+        """Writes nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,15 +36,15 @@ class ErrorLog:
         if self._file:
             with suppress(OSError):  # what has not been written by now has been refused
                 self._file.close()
-        if not self.counts:
-            self.path.unlink(missing_ok=True)
 
     def add(self, modality: str, source: str, stage: str, reason: str) -> None:
         """Notes one item."""
         self.counts[modality] += 1
         line: dict[str, Any] = {"modality": modality, "source": source}
         line |= {"stage": stage, "reason": reason}
-        if self._file:
-            with saying_no_room(self.path):
-                self._file.write(json.dumps(line) + "\n")
-                self._file.flush()
+        with saying_no_room(self.path):
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("w", encoding="utf-8")
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()

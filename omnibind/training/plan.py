@@ -172,13 +172,15 @@ def make_plan(
         settings: numbers.
 
     Raises:
-        PoolError: no pools, a malformed one, a modality that nothing reads or nothing links.
+        PoolError: no pools, a malformed one, a modality that nothing reads or nothing links, or a
+            pool that is `out` itself.
         RecipeError: the backbone is not there, or a benchmark has a modality that is not bound.
         UnknownNameError: no such modality or space.
         SetupError: a benchmark that is not there, or of which nothing can be measured.
         TrainingError: numbers that nothing can be learned by.
     """
-    by_modality = _by_modality(parse_pool(text, known.modalities) for text in pools)
+    home = stores or out
+    by_modality = _by_modality(_pool(text, known, home) for text in pools)
     asked = dict(parse_link(text, by_modality) for text in links)
     spaces = _spaces(recipe, known, asked.values(), without, commercial_only=commercial_only)
     for modality in by_modality:
@@ -197,7 +199,11 @@ def make_plan(
         recipe=recipe,
         spaces=spaces,
         pools=by_modality,
-        exclude=_by_modality(p for text in exclude for p in _benchmark(text, modalities, known)),
+        exclude=_by_modality(
+            replace(pool, apart=home)
+            for text in exclude
+            for pool in _benchmark(text, modalities, known)
+        ),
         links=plan_links(recipe, spaces, list(by_modality), asked),
         out=out,
         engine=engine,
@@ -214,6 +220,17 @@ def _by_modality(pools: Iterable[Pool]) -> dict[str, tuple[Pool, ...]]:
     for pool in pools:
         found[pool.modality.name] = (*found.get(pool.modality.name, ()), pool)
     return dict(sorted(found.items()))
+
+
+def _pool(text: str, known: Registry, home: Path) -> Pool:
+    pool = parse_pool(text, known.modalities)
+    if Path(pool.where).expanduser().resolve() == home.resolve():
+        raise PoolError(
+            f"to bind into {home}",
+            found=f"it is the pool itself: {text}",
+            next_step="choose another folder: models and reports that lie there would become items",
+        )
+    return replace(pool, apart=home)
 
 
 def _benchmark(text: str, modalities: Sequence[Modality], known: Registry) -> list[Pool]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -59,26 +61,46 @@ def save(
 def restore(
     folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, *, inputs: str
 ) -> Reached:
-    """Puts a saved state back; the beginning where there is none of the same inputs."""
+    """Puts a saved state back; the beginning where there is none of the same inputs.
+
+    One that is damaged is warned about, and the beginning too.
+    """
     path = folder / NAME
     if not path.is_file():
         return Reached()
-    with safe_open(path, framework="pt") as file:
-        facts: dict[str, Any] = json.loads(file.metadata()["state"])
-        if facts["inputs"] != inputs or "loss" not in facts:
-            return Reached()
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()["state"])
+            if facts["inputs"] != inputs or "loss" not in facts:
+                return Reached()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        _refuse_others(_below(tensors, "module/"), module.state_dict())
+        reached = Reached(int(facts["step"]), float(facts["spent"]), float(facts["loss"]))
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        warnings.warn(
+            f"{path} cannot be read ({type(error).__name__}: {error}): training begins again",
+            stacklevel=2,
+        )
+        return Reached()
     module.load_state_dict(_below(tensors, "module/"))
     for name, parameter in module.named_parameters():
         own = _below(tensors, f"optimiser/{name}/")
         if own:
             optimiser.state[parameter] = {k: v.to(parameter.device) for k, v in own.items()}
-    return Reached(int(facts["step"]), float(facts["spent"]), float(facts["loss"]))
+    return reached
 
 
 def forget(folder: Path) -> None:
     """Removes the state of a run that is done."""
     (folder / NAME).unlink(missing_ok=True)
+
+
+def _refuse_others(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Before any is put in its place."""
+    shapes = [{name: tuple(one.shape) for name, one in several.items()} for several in (found, own)]
+    if shapes[0] != shapes[1]:
+        differ = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        raise ValueError(f"tensors of another network: {', '.join(dict.fromkeys(differ))}")
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

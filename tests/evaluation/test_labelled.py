@@ -99,4 +99,6 @@ def test_the_weights_of_an_item_are_explained(model):
 def test_embed_binds_the_rows_that_encode_gives(model):
     made = model.encode(["a cat", "a dog"])
     bound = model.binder("text", made.rows["text"]).rows
-    assert torch.equal(bound, model.embed(["a cat", "a dog"]).rows)
+    whole = model.embed(["a cat", "a dog"]).rows
+    assert torch.allclose(bound, whole, atol=1e-5)  # other batches, other rounding
+    assert not torch.allclose(bound[0], bound[1], atol=1e-2)

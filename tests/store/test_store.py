@@ -149,6 +149,35 @@ def test_a_column_whose_writer_was_killed_before_naming_it_is_named(folder):
     assert Store(folder).take("text", "other", torch.arange(10)).shape == (10, DIM)
 
 
+def test_a_column_that_is_not_named_yet_is_no_column(folder):
+    with Writer(folder) as writer:
+        for name in ("left", "kept"):  # one killed before its old column went, one after
+            writer.fill("text", column(name), [entry.id for entry in entries(0, 10)], rows(10, 1))
+            writer.settle("text", column(name))
+    dataset = Store(folder).dataset("text")
+    dataset.alter_columns({"path": "left@1", "name": "left@1@new"})
+    dataset.add_columns({"kept@1@new": "`kept@1`"})
+    assert sorted(Store(folder).columns("text")) == ["kept", "toy-2.4"]
+    assert verify(folder) == ()
+    changed = column("left", identity="file changed")
+    with Writer(folder) as writer:
+        writer.finish("text", changed)
+        assert "left@1@new" not in writer.store.dataset("text").schema.names
+        assert "left" not in writer.store.columns("text")
+
+
+def test_filling_some_rows_leaves_the_others_bit_for_bit(tmp_path):
+    given, ids = rows(1000), [entry.id for entry in entries(0, 1000)]
+    with Writer(tmp_path) as writer:
+        writer.write("text", entries(0, 999), {column(): given[:999]})
+        writer.write("text", entries(999, 1000), {column("other"): given[999:]})
+        before = digest_of(Store(tmp_path), "text", ["toy-2.4"], np.arange(999))
+        writer.fill("text", column(), ids[999:], given[999:])
+        writer.settle("text", column())
+    assert Store(tmp_path).whole("text", ["toy-2.4"]).all()
+    assert digest_of(Store(tmp_path), "text", ["toy-2.4"], np.arange(999)) == before
+
+
 def test_items_without_a_row_are_known_and_filled_later(folder):
     other = column("other")
     with Writer(folder) as writer:
@@ -206,6 +235,31 @@ def test_damage_is_found(folder):
     (file,) = list((folder / "text.lance" / "data").iterdir())[:1]
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert any("cannot be read" in problem.what for problem in verify(folder))
+
+
+@pytest.mark.parametrize("what", ["data", "_versions"])
+def test_a_damaged_file_is_named_with_what_to_do(folder, what):
+    for file in (folder / "text.lance" / what).iterdir():
+        file.write_bytes(b"nothing" * 40)
+    wanted = f"delete {folder / 'text.lance'}"
+    for read in (
+        lambda store: store.whole("text", ["toy-2.4"]),
+        lambda store: store.index("text"),
+        lambda store: store.entry("text", 0),
+        lambda store: store.take("text", "toy-2.4", torch.arange(3)),
+        lambda store: digest_of(store, "text", ["toy-2.4"], np.arange(3)),
+    ):
+        with pytest.raises(StoreError) as refused:
+            read(Store(folder))
+        assert str(folder) in refused.value.asked
+        assert wanted in refused.value.next_step
+
+
+def test_a_store_that_a_file_stands_in_the_way_of_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="is a file"):
+            Writer(folder).__enter__()
 
 
 def test_no_store_is_said(tmp_path):

@@ -167,6 +167,39 @@ class Parabola(nn.Module):
         return {}
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "of another network"])
+def test_a_saved_state_that_is_damaged_is_said_and_not_used(damage, tmp_path):
+    def run(folder, width=4):
+        return descend(_Bowl(width), DescentSettings(steps=6, save_every=3), folder, inputs="x")
+
+    state = tmp_path / "a" / "state.safetensors"
+    if damage == "of another network":
+        run(state.parent, width=5)
+    else:
+        run(state.parent)
+        content = state.read_bytes()
+        state.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    with pytest.warns(UserWarning, match=r"state.safetensors cannot be read .*begins again"):
+        again = run(state.parent)
+    assert (again.resumed, again.loss) == (0, run(tmp_path / "b").loss)
+
+
+class _Bowl(nn.Module):
+    """The squares of its parameters."""
+
+    names = ("bowl",)
+
+    def __init__(self, width):
+        super().__init__()
+        self.at = nn.Parameter(torch.arange(1.0, 1.0 + width))
+
+    def parts(self, step):
+        return self.at.square().sum()[None]
+
+    def figures(self, step):
+        return {}
+
+
 def test_a_run_that_was_killed_after_its_last_step_knows_its_loss(tmp_path):
     settings = DescentSettings(steps=10, rate=0.1)
     whole = descend(Parabola(), settings, tmp_path, inputs="same")

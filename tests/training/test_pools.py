@@ -7,6 +7,7 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -98,6 +99,46 @@ def test_an_archive_is_read_in_memory_sample_by_sample(tmp_path, ending, mode):
     assert found == [(b"cat picture", '{"label": "cat"}'), (b"dog picture", "{}")]
     assert [item.read() for item in pool("text", shard).items()] == [b"a cat", b"a dog"]
     assert [path.name for path in tmp_path.iterdir()] == [shard.name]
+
+
+def test_hidden_members_of_an_archive_are_passed_over(tmp_path):
+    hidden = ("._01.png", "a/._01.png", ".cache/01.png", "a/.git/01.png", "a/._01.json")
+    members = dict.fromkeys(hidden, b"no picture")
+    shard = archive(tmp_path / "s.tar", {**members, "./a/01.png": b"cat", "a.b/02.png": b"dog"})
+    assert [item.read() for item in pool("image", shard).items()] == [b"cat", b"dog"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="nobody counts what is read")
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_a_compressed_archive_is_read_once_from_its_first_byte_to_its_last(tmp_path, ending):
+    random = np.random.default_rng(0)
+    contents = [random.bytes(1024 * (n % 3 + 1)) for n in range(60)]
+    members = {f"{n}.png": content for n, content in enumerate(contents)}
+    shard = archive(tmp_path / f"s.tar.{ending}", members, f"w:{ending}")
+    shard = shard.rename(tmp_path / "s.tar")  # what counts is what is in it
+    reads = _bytes_read()
+    failed: list[str] = []
+    batches = batches_of([pool("image", shard)], 7, lambda source, reason: failed.append(reason))
+    found = [item.given for batch in batches for item in batch]
+    assert (found, failed) == (contents, [])
+    assert _bytes_read() - reads < 3 * shard.stat().st_size
+
+
+def _bytes_read() -> int:
+    """By this process, from files."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_a_truncated_compressed_archive_keeps_what_comes_before(tmp_path):
+    random = np.random.default_rng(0)
+    members = {f"{n}.png": random.bytes(30_000) for n in range(4)}
+    shard = archive(tmp_path / "s.tar.gz", members, "w:gz")
+    shard.write_bytes(shard.read_bytes()[:80_000])
+    failed: list[str] = []
+    (batch,) = batches_of([pool("image", shard)], 10, lambda source, reason: failed.append(reason))
+    assert [item.source.rpartition("!")[2] for item in batch] == ["0.png", "1.png"]
+    assert failed
+    assert all("EOFError" in reason or "ReadError" in reason for reason in failed)
 
 
 def test_a_truncated_archive_keeps_what_comes_before(tmp_path):

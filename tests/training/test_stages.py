@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from omnibind.engine import Engine
 from omnibind.errors import PoolError, RecipeError, StoreError, UnknownNameError
 from omnibind.seen import content_id, overlap, read_seen
 from omnibind.specs import SpaceSpec
-from omnibind.store import Store, StoreRows
+from omnibind.store import Store, StoreRows, drop
 from omnibind.testing import ToySpace, toy_recipe, toy_registry
 from omnibind.training.plan import Plan, Settings, make_plan
 from omnibind.training.progress import no_progress
@@ -127,6 +129,54 @@ def test_bad_items_are_listed_and_stop_nobody(planned):
     assert any("1 image items failed" in line for line in said)
 
 
+def test_a_list_of_errors_is_of_the_last_finished_run(planned, tmp_path):
+    plan, errors = planned(), tmp_path / "out" / "embed" / "errors.jsonl"
+    bad = pictures(plan) / "bad.png"
+    bad.write_bytes(b"no picture")
+    run(plan, "embed")
+    before = errors.read_text()
+    encoder = replace(CLIP.encoders["image"], revision="2")
+    newer = replace(CLIP, encoders={**CLIP.encoders, "image": encoder})
+    with pytest.raises(StoreError, match="made by revision 1"):
+        run(planned(newer), "embed")
+    assert errors.read_text() == before
+    assert run(planned(), "embed")["embed"].skipped
+    errors.unlink()
+    assert not run(planned(), "embed")["embed"].skipped
+    assert errors.read_text() == before
+    bad.unlink()
+    run(planned(), "embed")
+    assert not errors.exists()
+    errors.write_text(before)  # of a run that was stopped
+    assert run(planned(), "embed")["embed"].skipped
+    assert not errors.exists()
+
+
+def test_errors_of_a_benchmark_go_when_it_is_excluded_no_more(planned, tmp_path):
+    benchmark = write_pictures(tmp_path / "benchmark", range(3))
+    (benchmark / "bad.png").write_bytes(b"no picture")
+    run(planned(exclude=[f"image={benchmark}"]), "embed")
+    assert (tmp_path / "out" / "embed" / "exclude-errors.jsonl").is_file()
+    run(planned(), "embed")
+    assert not list((tmp_path / "out" / "embed").glob("*errors.jsonl"))
+
+
+def test_what_is_bound_is_no_item_of_the_pool_that_it_lies_in(planned, tmp_path, pools):
+    for where in (tmp_path, f"{tmp_path}/**/*.png"):
+        asked = {"pools": [f"image={where}", pools[1]]}
+        run(planned(**asked), "embed")
+        write_pictures(tmp_path / "out" / "evaluate", range(50, 52))
+        ran = run(planned(**asked), "embed")["embed"]
+        assert ran.skipped
+        assert ran.facts["pools"]["image"]["listed"] == 20
+
+
+def test_a_pool_is_no_folder_to_bind_into(planned, tmp_path, pools):
+    write_pictures(tmp_path / "out", range(3))
+    with pytest.raises(PoolError, match="is the pool itself"):
+        planned(pools=[f"image={tmp_path / 'out'}", pools[1]])
+
+
 def test_equal_content_is_kept_once_and_counted(planned):
     plan = planned()
     source = pictures(plan)
@@ -150,6 +200,65 @@ def test_a_space_that_is_added_fills_its_column_only(planned):
     assert set(encoded) == {"more-image", "more-text"}
     assert Store(plan.out / "store").whole("text", ["clip-text", "more-text"]).all()
     assert Store(plan.out / "store").count("text") == 30
+
+
+class Stopping(Engine):
+    """Its process is stopped at the second batch that has items."""
+
+    calls = 0
+
+    def encode(self, items, encoders, on_done=None):
+        self.calls += bool(items)
+        if self.calls == 2:
+            raise KeyboardInterrupt
+        return super().encode(items, encoders, on_done)
+
+
+def test_a_column_whose_filling_is_stopped_again_and_again_comes_to_be_whole(planned):
+    plan = planned()
+    run(plan, "embed")
+    drop(plan.out, "clip-text")
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run(planned(engine=Stopping(size="tiny", workers=1)), "embed")
+    encoded: list[int] = []
+
+    class Counting(Engine):
+        def encode(self, items, encoders, on_done=None):
+            encoded.append(len(items))
+            return super().encode(items, encoders, on_done)
+
+    run(planned(engine=Counting(size="tiny", workers=1)), "embed")
+    assert Store(plan.out / "store").whole("text", ["clip-text"]).all()
+    assert sum(encoded) == 30 - 3 * 4  # what was kept is not made again
+
+
+class Ill(torch.nn.Module):
+    """An encoder that takes no item."""
+
+    def __init__(self, size, assets):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def preprocess(self, media):
+        raise ValueError("a word it has not learned")
+
+    def forward(self, batch):
+        raise NotImplementedError
+
+
+def test_a_space_that_no_item_can_be_encoded_by_is_refused_by_name(planned, monkeypatch):
+    run(planned(), "embed")
+    monkeypatch.setitem(sys.modules, "ill", SimpleNamespace(Ill=Ill))
+    encoder = replace(MORE.encoders["text"], build="ill:Ill")
+    more = replace(MORE, encoders={**MORE.encoders, "text": encoder})
+    with pytest.raises(PoolError) as refused:
+        run(planned(CLIP, more), "embed")
+    assert "text rows of the encoder 'more-text'" in refused.value.asked
+    assert "none of 30 items" in refused.value.found[0]
+    assert "a word it has not learned" in refused.value.found[1]
+    assert len(refused.value.found) == 4
+    assert run(planned(), "embed")["embed"].skipped
 
 
 def test_rows_of_another_revision_are_refused(planned):

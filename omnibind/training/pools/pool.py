@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from omnibind.training.pools.webdataset import archive_items
 
 __all__ = ["Pool", "Survey", "parse_pool", "survey"]
 
+MAGIC = re.compile(r"[*?[]")
 LINES = (".txt", ".md", "")
 """Endings of files of lines, where the modality is not said."""
 Reader = Callable[[Path, Modality], Iterator[Listed | Unlisted]]
@@ -33,11 +35,13 @@ class Pool:
         modality: its card.
         where: a folder, manifest, archive, file of lines, one item, or a quoted glob of these.
         mixed: items of other modalities lie there too, and are passed over.
+        apart: a folder whose files are no items, because `omnibind bind` writes there.
     """
 
     modality: Modality
     where: str
     mixed: bool = False
+    apart: Path | None = None
 
     def items(self) -> Iterator[Listed | Unlisted]:
         """Lists its items, in the same order every time; nothing is held.
@@ -54,17 +58,25 @@ class Pool:
             return [path]
         found = sorted(glob(str(path), recursive=True)) if has_magic(self.where) else []
         if found:
-            return [Path(name) for name in found]
+            return [Path(name) for name in found if not self._apart(Path(name))]
         raise PoolError(
             f"the {self.modality.name} pool {self.where}",
             found="no such file or folder",
             next_step="correct the path; quote a glob so that the shell leaves it alone",
         )
 
+    def _apart(self, path: Path) -> bool:
+        """Whether a glob found it where `bind` writes, and does not itself begin there."""
+        if self.apart is None:
+            return False
+        begin = Path(MAGIC.split(str(Path(self.where).expanduser()), maxsplit=1)[0] + "x").parent
+        place = self.apart.resolve()
+        return path.resolve().is_relative_to(place) and not begin.resolve().is_relative_to(place)
+
     def _reader(self, path: Path) -> Reader:
         name = path.name.lower()
         if path.is_dir():
-            return folder_items
+            return partial(folder_items, apart=self.apart)
         if name.endswith(manifest.ENDINGS):
             return partial(manifest_items, mixed=self.mixed)
         if name.endswith(webdataset.ENDINGS):
