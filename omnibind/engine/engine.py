@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
 
@@ -31,6 +33,7 @@ from omnibind.engine.report.published import Publisher
 from omnibind.engine.report.stats import Recorder, Stats
 from omnibind.engine.requests import Limits, Priority
 from omnibind.engine.rowcache import RowCache
+from omnibind.engine.threads import is_ours
 from omnibind.engine.workers import Workers
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Long, Size
@@ -121,7 +124,7 @@ class Engine:
             else None
         )
         self._pool = (
-            Workers(self.workers, on_exit=self.processes.close_own)
+            Workers(self.workers, on_close=self.processes.close, on_exit=self.processes.close_own)
             if self.processes
             else Workers(self.workers, floor=self._floor)
         )
@@ -141,6 +144,8 @@ class Engine:
         self._end = weakref.finalize(
             self, _end, self._pid, self._publisher, self._batcher, self._pool, self._lanes
         )
+        self._end.atexit = False  # see _close_all
+        _engines.add(self)
 
     @property
     def device(self) -> torch.device:
@@ -385,6 +390,17 @@ def _refuse_numbers(*, workers: int | None, batch_size: int, latency: float, spo
             )
 
 
+def _close_all() -> None:
+    """At the end of the program. A second Ctrl-C waits for nothing any more, and says nothing."""
+    with suppress(KeyboardInterrupt):
+        for engine in tuple(_engines):
+            engine.close()
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+atexit.register(_close_all)  # after those of all imports, and so called before them
+
+
 def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
     return stats.snapshot(batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes))
 
@@ -398,7 +414,7 @@ def _end(
 ) -> None:
     if os.getpid() != process:  # forked: neither the threads nor the devices came along
         return
-    if publisher.is_this_thread:  # which found the engine to be garbage, perhaps under a lock
+    if is_ours(threading.current_thread()):  # found the engine to be garbage, perhaps under a lock
         parts = (process, publisher, batcher, workers, lanes)
         threading.Thread(target=_end, args=parts, daemon=True).start()
         return

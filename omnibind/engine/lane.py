@@ -211,6 +211,8 @@ class Lane:
             raise
         except Exception as error:  # noqa: BLE001 - which item is bad shows with smaller batches
             return stripped(error)
+        except BaseException as error:  # noqa: BLE001 - sys.exit and the like end no caller either
+            return RuntimeError(f"{type(error).__name__}: {error}")
 
     def _if_lost(
         self, spec: EncoderSpec, requests: Sequence[Request], error: Exception

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -113,6 +114,31 @@ class Unbuilt(Narrow):
 
     def __init__(self, size: str, assets: object) -> None:
         raise RuntimeError("no words at hand")
+
+
+class Leaver(Narrow):
+    """Ends the program, as it thinks, at a large item."""
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        if media == "large":
+            sys.exit(0)
+        return super().preprocess(media)
+
+
+class LateLeaver(Narrow):
+    """The same, once it computes."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if batch["large"].any():
+            sys.exit(0)
+        return super().forward(batch)
+
+
+class Absent(Narrow):
+    """Ends the program instead of being built."""
+
+    def __init__(self, size: str, assets: object) -> None:
+        sys.exit(0)
 
 
 class Deaf(Narrow):
@@ -249,6 +275,7 @@ def test_a_device_is_touched_by_an_operation_on_it() -> None:
         ("Listing", r"rows \[2, 2\] of the encoder 'Listing'(.|\n)*no tensor: <class 'list'>"),
         ("Raw", "a sample of the encoder 'Raw'(.|\n)*its preprocess gave 'large': list"),
         ("Bare", "a sample of the encoder 'Bare'(.|\n)*its preprocess gave something .* Tensor"),
+        ("Absent", "Absent' of the encoder 'Absent'(.|\n)*SystemExit: 0"),
         ("Unbuilt", "Unbuilt' of the encoder 'Unbuilt'(.|\n)*RuntimeError: no words at hand"),
     ],
 )
@@ -260,6 +287,20 @@ def test_a_faulty_encoder_is_named_and_ends_the_call_and_no_other(
         with pytest.raises(PluginError, match=said):
             engine.encode(texts("a", "b"), {"text": [faulty]})
     assert len(engine.encode(texts("a"), {"text": [NARROW]}).rows["narrow"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("Leaver", "preprocess for Leaver"), ("LateLeaver", "encode by LateLeaver")]
+)
+def test_an_item_that_a_plugin_would_end_the_program_for_is_a_bad_item(
+    name: str, stage: str, engine: Engine
+) -> None:
+    leaver = replace(NARROW, key=name, build=f"{__name__}:{name}")
+    found = engine.encode(texts("a", "large", "b"), {"text": [leaver]})
+    assert found.indices["text"] == (0, 2)
+    (failure,) = found.failures
+    assert (failure.index, failure.stage) == (1, stage)
+    assert "SystemExit: 0" in failure.reason
 
 
 def test_devices_are_told_apart_by_their_numbers() -> None:
