@@ -297,6 +297,8 @@ class Engine:
         if self._unbounded:
             return [list(specs)]
         budgets = [lane.residency.budget for lane in self._lanes]
+        for spec in specs.values():  # first: one that cannot be laid out is nobody else's trouble
+            self.networks.nbytes(spec)
         with self._guard:
             self._active[job] = dict(specs)
             wanted = {key: spec for one in self._active.values() for key, spec in one.items()}

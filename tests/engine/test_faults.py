@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -139,6 +141,17 @@ class Absent(Narrow):
 
     def __init__(self, size: str, assets: object) -> None:
         sys.exit(0)
+
+
+class Slow(Narrow):
+    """Cannot be built either, and nobody knows for a while."""
+
+    tried, known = threading.Event(), threading.Event()
+
+    def __init__(self, size: str, assets: object) -> None:
+        self.tried.set()
+        assert self.known.wait(30)
+        raise RuntimeError("no words at hand")
 
 
 class Deaf(Narrow):
@@ -301,6 +314,28 @@ def test_an_item_that_a_plugin_would_end_the_program_for_is_a_bad_item(
     (failure,) = found.failures
     assert (failure.index, failure.stage) == (1, stage)
     assert "SystemExit: 0" in failure.reason
+
+
+def test_an_encoder_that_cannot_be_placed_is_nobody_elses_trouble() -> None:
+    engine = Engine(device="cpu", size="tiny", workers=1, memory=16)
+    slow = replace(NARROW, key="slow", build=f"{__name__}:Slow")
+
+    def fails() -> None:
+        with suppress(PluginError):
+            engine.encode(texts("a"), {"text": [slow]})
+
+    failing = threading.Thread(target=fails)
+    failing.start()
+    assert Slow.tried.wait(20)
+    other = threading.Thread(target=lambda: engine.encode(texts("a"), {"text": [NARROW]}))
+    other.start()
+    other.join(20)
+    done = not other.is_alive()
+    Slow.known.set()
+    failing.join()
+    other.join()
+    engine.close()
+    assert done
 
 
 def test_devices_are_told_apart_by_their_numbers() -> None:
