@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -109,6 +110,23 @@ class Bare(Narrow):
 
     def preprocess(self, media: str) -> Tensor:
         return torch.tensor(0.0)
+
+
+class Greedy(Narrow):
+    """Needs all of the memory for a large item, which is not through before another was tried."""
+
+    busy, tried = threading.Event(), threading.Event()
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if batch["large"].any():
+            self.busy.set()
+            assert self.tried.wait(20)
+            time.sleep(0.05)
+            self.busy.clear()
+        elif self.busy.is_set():
+            self.tried.set()
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.ones(len(batch["large"]), 1) * self.scale
 
 
 class Unbuilt(Narrow):
@@ -221,6 +239,15 @@ def test_an_item_that_does_not_fit_alone_is_named(engine: Engine) -> None:
     found = engine.encode(texts("a", "large", "b"), {"text": [NARROW]})
     assert found.indices["text"] == (0, 2)
     assert "out of memory" in found.failures[0].reason
+
+
+def test_an_item_that_does_not_fit_beside_another_callers_is_tried_alone(engine: Engine) -> None:
+    greedy = replace(NARROW, key="greedy", build=f"{__name__}:Greedy")
+    large = threading.Thread(target=lambda: engine.encode(texts("large"), {"text": [greedy]}))
+    large.start()
+    assert Greedy.busy.wait(20)
+    assert engine.encode(texts("a"), {"text": [greedy]}).failures == ()
+    large.join()
 
 
 def test_a_device_error_is_reported_with_encoder_and_shapes(engine: Engine) -> None:
