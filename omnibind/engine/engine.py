@@ -106,7 +106,8 @@ class Engine:
         if graphs:
             _refuse_graphs(self.devices)
         numbers = resolved(dtype, self.devices)
-        claim(self, self.devices)
+        budgets = [budget_of(memory, device) for device in self.devices]
+        claim(self, self.devices)  # last: whoever keeps the error of one above keeps the engine
         self.networks = Networks(size, weights, seed, long, numbers)
         self.batch_size = batch_size
         self.workers = workers or min(8, os.cpu_count() or 1)
@@ -117,7 +118,7 @@ class Engine:
         self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
         self._floor = Floor()
         early = finishes_early(self.devices)
-        self._lanes = self._made_lanes(memory, early=early, graphs=graphs)
+        self._lanes = self._made_lanes(budgets, early=early, graphs=graphs)
         self.processes = (
             Processes(self.networks, cache, self._stats.replacement, early=early)
             if processes
@@ -242,12 +243,14 @@ class Engine:
             self._end()
             release(self)
 
-    def _made_lanes(self, memory: str | int | None, *, early: bool, graphs: bool) -> list[Lane]:
+    def _made_lanes(
+        self, budgets: Sequence[int | None], *, early: bool, graphs: bool
+    ) -> list[Lane]:
         lanes: list[Lane] = []
-        for number, device in enumerate(self.devices):
+        for number, (device, budget) in enumerate(zip(self.devices, budgets, strict=True)):
             residency = Residency(
                 device,
-                budget=budget_of(memory, device),
+                budget=budget,
                 build=partial(self.networks.build, drawn_on=device),
                 size_of=self.networks.nbytes,
             )

@@ -392,6 +392,20 @@ def test_an_accelerator_belongs_to_one_engine_at_a_time() -> None:
     release(second)
 
 
+def test_an_engine_that_was_refused_has_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cuda:0")
+    monkeypatch.setattr("omnibind.engine.engine.pick", lambda name: (device,))
+    with pytest.raises(SetupError, match="plenty") as kept:  # as an interactive Python keeps it
+        Engine(device="cuda", dtype="float32", memory="plenty")
+
+    class Owner: ...
+
+    owner = Owner()
+    claim(owner, [device])
+    release(owner)
+    assert kept.tb
+
+
 def test_memory_that_says_nothing_is_refused() -> None:
     with pytest.raises(SetupError, match="plenty"):
         Engine(device="cpu", size="tiny", memory="plenty")
