@@ -145,8 +145,8 @@ class Engine:
         self._end = weakref.finalize(
             self, _end, self._pid, self._publisher, self._batcher, self._pool, self._lanes
         )
-        self._end.atexit = False  # see _close_all
-        _engines.add(self)
+        self._end.atexit = False  # see _end_all
+        _ends.add(self._end)
 
     @property
     def device(self) -> torch.device:
@@ -395,15 +395,18 @@ def _refuse_numbers(*, workers: int | None, batch_size: int, latency: float, spo
             )
 
 
-def _close_all() -> None:
-    """At the end of the program. A second Ctrl-C waits for nothing any more, and says nothing."""
+def _end_all() -> None:
+    """At the end of the program. A second Ctrl-C waits for nothing any more, and says nothing.
+
+    Callers in daemon threads that are still there are told nothing: they end with the program.
+    """
     with suppress(KeyboardInterrupt):
-        for engine in tuple(_engines):
-            engine.close()
+        for end in tuple(_ends):
+            end()
 
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-atexit.register(_close_all)  # after those of all imports, and so called before them
+_ends: set[weakref.finalize[..., Engine]] = set()
+atexit.register(_end_all)  # after those of all imports, and so called before them
 
 
 def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
@@ -423,6 +426,7 @@ def _end(
         parts = (process, publisher, batcher, workers, lanes)
         threading.Thread(target=_end, args=parts, daemon=True).start()
         return
+    _ends.difference_update([end for end in tuple(_ends) if not end.alive])
     batcher.close()
     publisher.close()
     workers.close()

