@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import torch
 
@@ -405,7 +406,7 @@ def _end_all() -> None:
             end()
 
 
-_ends: set[weakref.finalize[..., Engine]] = set()
+_ends: set[weakref.finalize[..., Any]] = set()
 atexit.register(_end_all)  # after those of all imports, and so called before them
 
 
