@@ -144,7 +144,7 @@ def running_engines() -> list[EngineReport]:
     """
     found: list[EngineReport] = []
     for path in sorted(engines_folder().glob("*-*")):
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             if not _is_of_living(path):
                 path.unlink(missing_ok=True)
             elif path.suffix == ".json":

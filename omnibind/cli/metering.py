@@ -12,7 +12,7 @@ from omnibind.errors import SetupError
 if TYPE_CHECKING:
     from omnibind.engine import Engine
 
-__all__ = ["address_of", "metered"]
+__all__ = ["address_of", "metered", "url_of"]
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def metered(engine: Engine, where: str | None) -> Generator[None]:
 
     host, port = address_of(where)
     with served_metrics(engine, port, host) as found:
-        talk(f"metrics: http://{host}:{found}/metrics")
+        talk(f"metrics: {url_of(host, found)}")
         yield
 
 
@@ -51,3 +51,8 @@ def address_of(text: str) -> tuple[str, int]:
             next_step="write for example --metrics-port 9100, or 0.0.0.0:9100",
         )
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def url_of(host: str, port: int) -> str:
+    """Where the metrics of a host's port are; an IPv6 address is written in brackets."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"

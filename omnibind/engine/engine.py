@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import torch
 
@@ -31,6 +34,7 @@ from omnibind.engine.report.published import Publisher
 from omnibind.engine.report.stats import Recorder, Stats
 from omnibind.engine.requests import Limits, Priority
 from omnibind.engine.rowcache import RowCache
+from omnibind.engine.threads import is_ours
 from omnibind.engine.workers import Workers
 from omnibind.errors import SetupError
 from omnibind.specs import EncoderSpec, Long, Size
@@ -103,7 +107,8 @@ class Engine:
         if graphs:
             _refuse_graphs(self.devices)
         numbers = resolved(dtype, self.devices)
-        claim(self, self.devices)
+        budgets = [budget_of(memory, device) for device in self.devices]
+        claim(self, self.devices)  # last: whoever keeps the error of one above keeps the engine
         self.networks = Networks(size, weights, seed, long, numbers)
         self.batch_size = batch_size
         self.workers = workers or min(8, os.cpu_count() or 1)
@@ -114,14 +119,14 @@ class Engine:
         self._batcher = Batcher(Limits(items=batch_size, nbytes=nbytes, latency=latency))
         self._floor = Floor()
         early = finishes_early(self.devices)
-        self._lanes = self._made_lanes(memory, early=early, graphs=graphs)
+        self._lanes = self._made_lanes(budgets, early=early, graphs=graphs)
         self.processes = (
             Processes(self.networks, cache, self._stats.replacement, early=early)
             if processes
             else None
         )
         self._pool = (
-            Workers(self.workers, on_exit=self.processes.close_own)
+            Workers(self.workers, on_close=self.processes.close, on_exit=self.processes.close_own)
             if self.processes
             else Workers(self.workers, floor=self._floor)
         )
@@ -141,6 +146,8 @@ class Engine:
         self._end = weakref.finalize(
             self, _end, self._pid, self._publisher, self._batcher, self._pool, self._lanes
         )
+        self._end.atexit = False  # see _end_all
+        _ends.add(self._end)
 
     @property
     def device(self) -> torch.device:
@@ -237,12 +244,14 @@ class Engine:
             self._end()
             release(self)
 
-    def _made_lanes(self, memory: str | int | None, *, early: bool, graphs: bool) -> list[Lane]:
+    def _made_lanes(
+        self, budgets: Sequence[int | None], *, early: bool, graphs: bool
+    ) -> list[Lane]:
         lanes: list[Lane] = []
-        for number, device in enumerate(self.devices):
+        for number, (device, budget) in enumerate(zip(self.devices, budgets, strict=True)):
             residency = Residency(
                 device,
-                budget=budget_of(memory, device),
+                budget=budget,
                 build=partial(self.networks.build, drawn_on=device),
                 size_of=self.networks.nbytes,
             )
@@ -292,6 +301,8 @@ class Engine:
         if self._unbounded:
             return [list(specs)]
         budgets = [lane.residency.budget for lane in self._lanes]
+        for spec in specs.values():  # first: one that cannot be laid out is nobody else's trouble
+            self.networks.nbytes(spec)
         with self._guard:
             self._active[job] = dict(specs)
             wanted = {key: spec for one in self._active.values() for key, spec in one.items()}
@@ -385,6 +396,20 @@ def _refuse_numbers(*, workers: int | None, batch_size: int, latency: float, spo
             )
 
 
+def _end_all() -> None:
+    """At the end of the program. A second Ctrl-C waits for nothing any more, and says nothing.
+
+    Callers in daemon threads that are still there are told nothing: they end with the program.
+    """
+    with suppress(KeyboardInterrupt):
+        for end in tuple(_ends):
+            end()
+
+
+_ends: set[weakref.finalize[..., Any]] = set()
+atexit.register(_end_all)  # after those of all imports, and so called before them
+
+
 def _snapshot(stats: Recorder, batcher: Batcher, lanes: Sequence[Lane]) -> Stats:
     return stats.snapshot(batcher.waiting(), batcher.nbytes, tuple(lane.stats() for lane in lanes))
 
@@ -398,10 +423,11 @@ def _end(
 ) -> None:
     if os.getpid() != process:  # forked: neither the threads nor the devices came along
         return
-    if publisher.is_this_thread:  # which found the engine to be garbage, perhaps under a lock
+    if is_ours(threading.current_thread()):  # found the engine to be garbage, perhaps under a lock
         parts = (process, publisher, batcher, workers, lanes)
         threading.Thread(target=_end, args=parts, daemon=True).start()
         return
+    _ends.difference_update([end for end in tuple(_ends) if not end.alive])
     batcher.close()
     publisher.close()
     workers.close()

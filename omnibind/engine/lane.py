@@ -22,6 +22,7 @@ from omnibind.engine.report.stats import LaneStats, Recorder
 from omnibind.engine.requests import Batch, Request, Sample
 from omnibind.engine.rowcache import RowCache
 from omnibind.engine.threads import share_of_processors, start_missing, use_processors
+from omnibind.engine.turns import Turns
 from omnibind.errors import OmnibindError, SetupError
 from omnibind.specs import EncoderSpec
 
@@ -67,6 +68,7 @@ class Lane:
         self._new_graphs, self._own = graphs, threading.local()
         self._graphs: list[Graphs] = []
         residency.on_leave = self._forget
+        self._turns = Turns()
         self._limits: dict[str, int] = {}
         self._placed: Collection[str] | None = None
         self._count, self._processors = threads, share_of_processors(threads)
@@ -175,14 +177,16 @@ class Lane:
 
         One item that does not fit into memory is tried once more, beside nothing else.
         """
-        rows = self._tried(spec, module, requests)
+        with self._turns.alone() if last else self._turns.shared():
+            rows = self._tried(spec, module, requests)
         if isinstance(rows, Tensor):
             return self._keep(spec, requests, rows)
         if over := self._if_lost(spec, requests, rows):
             raise over
         narrow = out_of_memory(rows)
         if len(requests) == 1:
-            if narrow and not last and self.residency.make_room():
+            if narrow and not last:
+                self.residency.make_room()
                 return self._encode(spec, module, requests, last=True)
             return self._fail(requests[0], rows)
         del rows  # an error may have tensors of its own
@@ -211,6 +215,8 @@ class Lane:
             raise
         except Exception as error:  # noqa: BLE001 - which item is bad shows with smaller batches
             return stripped(error)
+        except BaseException as error:  # noqa: BLE001 - sys.exit and the like end no caller either
+            return RuntimeError(f"{type(error).__name__}: {error}")
 
     def _if_lost(
         self, spec: EncoderSpec, requests: Sequence[Request], error: Exception

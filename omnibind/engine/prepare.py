@@ -84,7 +84,8 @@ class Preparer:
                 made.samples[spec.key] = samples[name]
         except SetupError:
             raise
-        except Exception as error:  # noqa: BLE001 - a bad item never takes the others with it
+        except BaseException as error:  # noqa: BLE001 - a bad item, even one that makes a plugin
+            # call sys.exit or panic in Rust, never takes the others with it
             made.failure = failure_of(item, stage, error)
         made.preprocessing = time.monotonic() - began - made.decoding
         return made

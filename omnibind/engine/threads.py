@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["share_of_processors", "start_missing", "use_processors"]
+__all__ = ["is_ours", "share_of_processors", "start_missing", "use_processors"]
 
 _one_at_a_time = threading.Lock()
 
@@ -28,6 +27,11 @@ def start_missing(
         threads.append(thread)
 
 
+def is_ours(thread: threading.Thread) -> bool:
+    """Whether a thread is one of an engine, whichever."""
+    return thread.name.startswith("omnibind-")
+
+
 def share_of_processors(parts: int) -> int:
     """Processors for each of several threads that compute side by side; at least one.
 
@@ -44,8 +48,16 @@ def use_processors(count: int) -> None:
     """
     # torch takes what was set last as the default of threads to come: a new thread reads it and
     # puts it back, for this one may have begun while another was here
-    with _one_at_a_time, ThreadPoolExecutor(1) as fresh:
-        default = fresh.submit(torch.get_num_threads).result()
+    with _one_at_a_time:
+        default: list[int] = []
+        _in_a_new_thread(lambda: default.append(torch.get_num_threads()))
         torch.get_num_threads()  # a thread that never asked takes the default later, and forgets
         torch.set_num_threads(count)
-        fresh.submit(torch.set_num_threads, default).result()
+        _in_a_new_thread(lambda: torch.set_num_threads(default[0]))
+
+
+def _in_a_new_thread(do: Callable[[], object]) -> None:
+    """Not by an executor, which takes nothing more once the program has come to its end."""
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    thread.join()

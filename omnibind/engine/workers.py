@@ -35,6 +35,7 @@ class Workers:
 
     Args:
         count: threads.
+        on_close: called when no more is to be begun, before the threads are waited for.
         on_exit: called in each of them when it ends.
         floor: None where tasks are done elsewhere, so that none is quick.
     """
@@ -42,11 +43,12 @@ class Workers:
     def __init__(
         self,
         count: int,
+        on_close: Callable[[], None] | None = None,
         on_exit: Callable[[], None] | None = None,
         floor: Floor | None = None,
     ) -> None:
         self.count = count
-        self._on_exit, self._floor = on_exit, floor
+        self._on_close, self._on_exit, self._floor = on_close, on_exit, floor
         self._tasks, self._quick = _Lines(), _Lines()
         self._calls: SimpleQueue[None] = SimpleQueue()
         self._closed = False
@@ -83,6 +85,8 @@ class Workers:
             self._tasks.clear()
             self._quick.clear()
             self._calls.put(None)
+        if self._on_close:
+            self._on_close()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()

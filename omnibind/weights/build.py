@@ -246,7 +246,9 @@ def _named(spec: EncoderSpec, part: str) -> Generator[None]:
         yield
     except (OmnibindError, UnrecordableError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit too, which would end the program without a word
         package = spec.build.partition(":")[0].partition(".")[0]
         raise PluginError(
             f"{part} of the encoder {spec.key!r}",

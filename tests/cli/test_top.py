@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from omnibind.cli.metering import address_of
+from omnibind.cli.metering import address_of, url_of
 from omnibind.engine import Engine, Item, recognise
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
@@ -142,6 +142,11 @@ def test_a_running_command_serves_its_metrics(site, tmp_path: Path):
 )
 def test_an_address_is_a_port_or_a_host_and_a_port(said, meant):
     assert address_of(said) == meant
+
+
+def test_where_metrics_are_is_said_as_browsers_take_it():
+    assert url_of("127.0.0.1", 9100) == "http://127.0.0.1:9100/metrics"
+    assert url_of("::1", 9100) == "http://[::1]:9100/metrics"
 
 
 @pytest.mark.parametrize("said", ["", "port", "host:", "65536", "-1"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from torch import Tensor
 
 from omnibind.engine import Cancel, Closed, Engine, Item, recognise, shared_engine
+from omnibind.engine.engine import _end_all
 from omnibind.engine.shared import forget_engines
 from omnibind.errors import SetupError
 from omnibind.plugins import load_registry
@@ -93,6 +96,19 @@ def test_a_caller_that_closes_its_own_engine_is_told(engine: Engine) -> None:
     short = [recognise(k, "x", MODALITIES, "text") for k in range(40)]
     with pytest.raises(Closed):
         engine.encode(short, {"text": [LENGTH]}, lambda item: engine.close())
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads")
+def test_ctrl_c_at_the_end_of_the_program_waits_for_no_forward(engine: Engine) -> None:
+    ended(lambda: engine.encode(texts(40), {"text": [LENGTH]}))
+    while sum(one.batched for one in engine.stats().encoders.values()) < 12:
+        time.sleep(0.001)
+    main = threading.main_thread().ident or 0
+    again = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT))
+    again.start()
+    _end_all()
+    again.join()
+    assert engine.stats().encoders["length"].items == 8  # of twelve that were begun
 
 
 def test_a_cancel_forgets_calls_that_have_ended(engine: Engine) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -108,10 +112,63 @@ class Bare(Narrow):
         return torch.tensor(0.0)
 
 
+class Greedy(Narrow):
+    """Needs all of the memory for a large item, which is not through before another was tried."""
+
+    busy, tried = threading.Event(), threading.Event()
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if batch["large"].any():
+            self.busy.set()
+            assert self.tried.wait(20)
+            time.sleep(0.05)
+            self.busy.clear()
+        elif self.busy.is_set():
+            self.tried.set()
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.ones(len(batch["large"]), 1) * self.scale
+
+
 class Unbuilt(Narrow):
     """Cannot be built."""
 
     def __init__(self, size: str, assets: object) -> None:
+        raise RuntimeError("no words at hand")
+
+
+class Leaver(Narrow):
+    """Ends the program, as it thinks, at a large item."""
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        if media == "large":
+            sys.exit(0)
+        return super().preprocess(media)
+
+
+class LateLeaver(Narrow):
+    """The same, once it computes."""
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if batch["large"].any():
+            sys.exit(0)
+        return super().forward(batch)
+
+
+class Absent(Narrow):
+    """Ends the program instead of being built."""
+
+    def __init__(self, size: str, assets: object) -> None:
+        sys.exit(0)
+
+
+class Slow(Narrow):
+    """Cannot be built either, and nobody knows for a while."""
+
+    tried, known = threading.Event(), threading.Event()
+
+    def __init__(self, size: str, assets: object) -> None:
+        self.tried.set()
+        assert self.known.wait(30)
         raise RuntimeError("no words at hand")
 
 
@@ -184,6 +241,15 @@ def test_an_item_that_does_not_fit_alone_is_named(engine: Engine) -> None:
     assert "out of memory" in found.failures[0].reason
 
 
+def test_an_item_that_does_not_fit_beside_another_callers_is_tried_alone(engine: Engine) -> None:
+    greedy = replace(NARROW, key="greedy", build=f"{__name__}:Greedy")
+    large = threading.Thread(target=lambda: engine.encode(texts("large"), {"text": [greedy]}))
+    large.start()
+    assert Greedy.busy.wait(20)
+    assert engine.encode(texts("a"), {"text": [greedy]}).failures == ()
+    large.join()
+
+
 def test_a_device_error_is_reported_with_encoder_and_shapes(engine: Engine) -> None:
     deaf = replace(NARROW, key="deaf", build=f"{__name__}:Deaf")
     failure = engine.encode(texts("a"), {"text": [deaf]}).failures[0]
@@ -249,6 +315,7 @@ def test_a_device_is_touched_by_an_operation_on_it() -> None:
         ("Listing", r"rows \[2, 2\] of the encoder 'Listing'(.|\n)*no tensor: <class 'list'>"),
         ("Raw", "a sample of the encoder 'Raw'(.|\n)*its preprocess gave 'large': list"),
         ("Bare", "a sample of the encoder 'Bare'(.|\n)*its preprocess gave something .* Tensor"),
+        ("Absent", "Absent' of the encoder 'Absent'(.|\n)*SystemExit: 0"),
         ("Unbuilt", "Unbuilt' of the encoder 'Unbuilt'(.|\n)*RuntimeError: no words at hand"),
     ],
 )
@@ -260,6 +327,42 @@ def test_a_faulty_encoder_is_named_and_ends_the_call_and_no_other(
         with pytest.raises(PluginError, match=said):
             engine.encode(texts("a", "b"), {"text": [faulty]})
     assert len(engine.encode(texts("a"), {"text": [NARROW]}).rows["narrow"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("Leaver", "preprocess for Leaver"), ("LateLeaver", "encode by LateLeaver")]
+)
+def test_an_item_that_a_plugin_would_end_the_program_for_is_a_bad_item(
+    name: str, stage: str, engine: Engine
+) -> None:
+    leaver = replace(NARROW, key=name, build=f"{__name__}:{name}")
+    found = engine.encode(texts("a", "large", "b"), {"text": [leaver]})
+    assert found.indices["text"] == (0, 2)
+    (failure,) = found.failures
+    assert (failure.index, failure.stage) == (1, stage)
+    assert "SystemExit: 0" in failure.reason
+
+
+def test_an_encoder_that_cannot_be_placed_is_nobody_elses_trouble() -> None:
+    engine = Engine(device="cpu", size="tiny", workers=1, memory=16)
+    slow = replace(NARROW, key="slow", build=f"{__name__}:Slow")
+
+    def fails() -> None:
+        with suppress(PluginError):
+            engine.encode(texts("a"), {"text": [slow]})
+
+    failing = threading.Thread(target=fails)
+    failing.start()
+    assert Slow.tried.wait(20)
+    other = threading.Thread(target=lambda: engine.encode(texts("a"), {"text": [NARROW]}))
+    other.start()
+    other.join(20)
+    done = not other.is_alive()
+    Slow.known.set()
+    failing.join()
+    other.join()
+    engine.close()
+    assert done
 
 
 def test_devices_are_told_apart_by_their_numbers() -> None:
@@ -287,6 +390,20 @@ def test_an_accelerator_belongs_to_one_engine_at_a_time() -> None:
     release(first)
     claim(second, device)
     release(second)
+
+
+def test_an_engine_that_was_refused_has_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cuda:0")
+    monkeypatch.setattr("omnibind.engine.engine.pick", lambda name: (device,))
+    with pytest.raises(SetupError, match="plenty") as kept:  # as an interactive Python keeps it
+        Engine(device="cuda", dtype="float32", memory="plenty")
+
+    class Owner: ...
+
+    owner = Owner()
+    claim(owner, [device])
+    release(owner)
+    assert kept.tb
 
 
 def test_memory_that_says_nothing_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,17 +15,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from torch import Tensor
 
-from omnibind.engine import Engine, Item, RowCache, recognise
+from omnibind.engine import Closed, Engine, Item, RowCache, recognise
 from omnibind.engine.networks import Networks
 from omnibind.engine.processes import Processes
 from omnibind.errors import SetupError
 from omnibind.plugins import registry
+from omnibind.testing.length import Length, length_card
+from omnibind.testing.length import texts as lengths
 from omnibind.testing.toyspace import ToySpace
 
 KNOWN = registry()
+STUCK = (letter for letter in "a generator")
 ENCODERS = {"text": [ToySpace("a", dim=8, modalities=["text"]).encoders["text"]]}
 
 
@@ -115,6 +121,76 @@ def test_processes_know_the_rows_of_a_cache(place: str, tmp_path: Path) -> None:
     assert torch.equal(first, second)
     engine.close()
     cache.close()
+
+
+class Sticky(Length):
+    """Never comes back from a text of three letters; its samples are parts of one another."""
+
+    def preprocess(self, media: str) -> dict[str, Tensor]:
+        if len(media) == 3:
+            time.sleep(1000)
+        length = torch.full((2,), float(len(media)))
+        return {"length": length[0], "both": length}
+
+
+STICKY = {"text": [length_card(build=f"{__name__}:Sticky")]}
+
+
+def test_samples_may_share_their_memory(engine: Engine) -> None:
+    assert engine.encode(lengths(2), STICKY).rows["length"][:, 0].tolist() == [1, 2]
+
+
+def test_an_item_that_cannot_travel_to_a_process_is_a_bad_item(engine: Engine) -> None:
+    items = [recognise(0, "a cat", KNOWN.modalities), recognise(1, STUCK, KNOWN.modalities, "text")]
+    (failure,) = engine.encode(items, ENCODERS).failures
+    assert failure.index == 1
+    assert "on the way to its process" in failure.reason
+
+
+def test_closing_waits_for_no_process_that_never_comes_back() -> None:
+    engine = Engine(device="cpu", size="tiny", workers=1, processes=True)
+
+    def call() -> None:
+        with suppress(Closed):
+            engine.encode(lengths(9), STICKY)
+
+    threading.Thread(target=call, daemon=True).start()
+    while engine.stats().decoded < 2:
+        time.sleep(0.01)
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert engine.processes
+    assert engine.processes.pids == ()
+    assert engine.stats().replaced == 0
+
+
+ABANDONED = """
+from omnibind.engine.networks import Networks
+from omnibind.engine.processes import Processes
+from omnibind.testing.length import texts
+from tests_of_processes import STICKY
+
+if __name__ == "__main__":
+    processes = Processes(Networks("tiny"), None, lambda: None)
+    processes(texts(1)[0], STICKY["text"])
+    print(processes.pids[0], flush=True)
+    processes(texts(3)[2], STICKY["text"])
+"""
+
+
+@pytest.mark.slow  # two programs import torch
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    shutil.copy(__file__, tmp_path / "tests_of_processes.py")
+    script = tmp_path / "script.py"
+    script.write_text(ABANDONED)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    assert parent.stdout
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    child.wait(20)
 
 
 SCRIPT = """

@@ -349,6 +349,19 @@ def test_an_error_of_loading_ahead_is_raised_where_the_encoder_is_held(
     rows(residency, A)
 
 
+def test_what_failed_ahead_of_a_call_that_ended_early_is_no_error_of_the_next(
+    make: Make, builder: Builder
+) -> None:
+    residency = make(2 * SIZE)
+    builder.failing["a"] = WeightsError("the weights", found="none")
+    residency.expect([A, B])
+    until(lambda: residency.resident == ("b",))
+    residency.expect([])
+    builder.failing.clear()
+    residency.expect([A, B])
+    rows(residency, A)
+
+
 def test_out_of_memory_while_loading_makes_room_and_tries_again(
     make: Make, builder: Builder
 ) -> None:

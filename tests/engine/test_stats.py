@@ -172,10 +172,11 @@ def test_a_file_older_than_the_process_with_its_number_is_another_ones(engine):
     assert not path.exists()
 
 
-def test_a_file_of_another_form_is_passed_over_and_kept(engine):
+@pytest.mark.parametrize("form", [{"a later version": True}, {"devices": [], "encoders": []}])
+def test_a_file_of_another_form_is_passed_over_and_kept(engine, form):
     path = new_file()
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"process": os.getpid(), "a later version": True}))
+    path.write_text(json.dumps({"process": os.getpid(), **form}))
     assert running_engines() == []
     assert path.exists()
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from omnibind.engine.threads import use_processors
@@ -18,6 +19,20 @@ def test_threads_that_start_at_once_leave_the_default_as_it_was() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_that_begin_as_the_program_ends_do_without_executors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)  # as Python does then
+    found: list[int] = []
+
+    def ask() -> None:
+        use_processors(1)
+        found.append(torch.get_num_threads())
+
+    _run([ask])
+    assert found == [1]
 
 
 def _default_after_some() -> int:

@@ -103,7 +103,7 @@ class Residency:
         residents = [self._resident(spec) for spec in specs]
         with self._changed:
             for resident in residents:
-                resident.released = False
+                resident.released, resident.error = False, None  # it is tried again
             self._expected, self._ahead = list(dict.fromkeys(s.key for s in specs)), True
             if specs and self._loader is None and not self._closed:
                 loader = threading.Thread(

@@ -42,11 +42,6 @@ class Publisher:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def is_this_thread(self) -> bool:
-        """Whether it is the thread that asks."""
-        return self._thread is threading.current_thread()
-
     def start(self) -> None:
         """Starts writing, unless it has started or ended."""
         if self._thread is not None:
