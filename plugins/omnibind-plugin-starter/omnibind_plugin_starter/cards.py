@@ -54,13 +54,14 @@ WORDLLAMA = EncoderSpec(
     key="wordllama-l2-supercat-256-centred",
     modality="text",
     dim=256,
-    params=8_192_256,
-    flops_per_item=4_100.0,
+    params=8_257_792,
+    flops_per_item=135_000.0,
     build="omnibind_plugin_starter.text:wordllama",
+    revision="2",
     weights=(
         f"{WORDLLAMA_FOLDER}/weights/l2_supercat_256.safetensors"
         "#sha256=64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5",
-        f"{OWN}/wordllama-centre.safetensors",
+        f"{OWN}/wordllama-whitening.safetensors",
     ),
     assets={
         "tokenizer": f"{WORDLLAMA_FOLDER}/tokenizers/l2_supercat_tokenizer_config.json"
@@ -88,7 +89,7 @@ LITE0_PICTURES = EncoderSpec(
     params=5_236_457,
     flops_per_item=771_000_000.0,
     build="omnibind_plugin_starter.pictures:lite0_wordllama",
-    revision="2",
+    revision="3",
     weights=(LITE0, f"{OWN}/lite0-wordllama.safetensors"),
     note="float32: with bfloat16 products the least cosine is 0.992",
 )
@@ -135,6 +136,7 @@ VIEWS_SHAPES_LITE0 = EncoderSpec(
     params=5_236_457,
     flops_per_item=4_630_000_000.0,
     build="omnibind_plugin_starter.shapes:views_wordllama",
+    revision="2",
     weights=(LITE0, f"{OWN}/views-wordllama.safetensors"),
     note="float32: with bfloat16 products the least cosine is 0.989",
 )

@@ -1,4 +1,4 @@
-"""The two text encoders, centred: MiniLM, a small transformer, and WordLlama, a vector a token."""
+"""The two text encoders: MiniLM, a small transformer, and WordLlama, a vector a token."""
 
 from __future__ import annotations
 
@@ -75,12 +75,18 @@ class MiniLM(nn.Module):
 
 
 class WordLlama(nn.Module):
-    """WordLlama L2 supercat: the mean of static token vectors of a language model, centred.
+    r"""WordLlama L2 supercat: the mean of static token vectors of a language model, whitened.
+
+    $$ \mathrm{row} = \mathrm{normalize}\bigl((\mathrm{normalize}(x) - c) \, M\bigr) $$
+
+    with the mean token vector x, the mean c of the rows of WordNet's nouns, and the matrix M that
+    makes captions vary more alike in all directions (`training/whitening.py`).
 
     Shape:
         `ids`, `mask` `[item, time]` -> `[item, 256]`.
     Source:
         github.com/dleemiller/WordLlama; read from its files, its code is not run.
+        Ours: centring, and half of a whitening.
     """
 
     def __init__(self, tokens: int, dim: int, tokenize: Tokenize) -> None:
@@ -88,6 +94,7 @@ class WordLlama(nn.Module):
         self.embedding = nn.Embedding(tokens, dim)
         self.tokenize = tokenize
         self.centre = nn.Parameter(torch.zeros(dim))
+        self.whitening = nn.Parameter(torch.eye(dim))
 
     def preprocess(self, media: str) -> dict[str, Tensor]:
         """Llama 2 token numbers, without a start token, at most 4,096 of them."""
@@ -99,10 +106,11 @@ class WordLlama(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        return centred(masked_mean(self.embedding(batch["ids"]), batch["mask"]), self.centre)
+        sentences = masked_mean(self.embedding(batch["ids"]), batch["mask"])
+        return whitened(sentences, self.centre, self.whitening)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
-        """Takes the one table, kept as float16 in its file, and this plugin's centre."""
+        """Takes the one table, kept as float16 in its file, this plugin's centre and whitening."""
         return load_state(self, state)
 
 
@@ -122,6 +130,15 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
 def centred(rows: Tensor, centre: Tensor) -> Tensor:
     """Unit rows, less the mean of many of them, at unit norm again."""
     return normalize(normalize(rows, dim=-1) - centre.to(rows.dtype), dim=-1)
+
+
+def whitened(rows: Tensor, centre: Tensor, whitening: Tensor) -> Tensor:
+    """The same through a matrix, `[dim, dim]`.
+
+    The product is float32's wherever it is called: it stretches the directions that are small.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        return normalize(centred(rows, centre) @ whitening.to(rows.dtype), dim=-1)
 
 
 MINILM_SIZES = {

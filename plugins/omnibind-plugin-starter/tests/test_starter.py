@@ -10,7 +10,7 @@ from typing import Any
 import omnibind_plugin_starter
 import pytest
 import torch
-from omnibind_plugin_starter.cards import MINILM, SPACES, STARTER
+from omnibind_plugin_starter.cards import MINILM, SPACES, STARTER, WORDLLAMA
 from omnibind_plugin_starter.packed import packed, unpacked
 from safetensors.torch import load_file
 
@@ -59,6 +59,15 @@ def test_minilm_gives_its_known_cosines(minilm: Any) -> None:
 def test_centring_takes_unrelated_texts_apart(minilm: Any) -> None:
     assert cosine(minilm, "a cat", "a kitten") > 0.7
     assert abs(cosine(minilm, "a cat", "a quarterly tax report")) < 0.1
+
+
+def test_wordllama_is_turned_nowhere_and_stretched_where_captions_vary_little() -> None:
+    encoder: Any = build_encoder(WORDLLAMA)
+    stretch = torch.linalg.eigvalsh(encoder.whitening)
+    assert torch.equal(encoder.whitening, encoder.whitening.T)
+    assert 0 < stretch.min() < 0.7 * stretch.max()
+    rows = encoder(encoder.collate([encoder.preprocess(text) for text in ("a cat", "a kitten")]))
+    torch.testing.assert_close(rows.norm(dim=-1), torch.ones(2))
 
 
 @pytest.mark.skipif(not MEDIA.is_dir(), reason="the example media are not beside the plugin")

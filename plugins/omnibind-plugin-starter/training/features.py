@@ -55,7 +55,7 @@ class Features:
         return self._kept(spec, named, lambda: _run(_published(spec), len(named), load, tap))
 
     def texts(self, spec: EncoderSpec, texts: Sequence[str]) -> Tensor:
-        """Unit rows `[item, dim]` of texts, not centred."""
+        """Unit rows `[item, dim]` of texts, neither centred nor whitened."""
         (rows,) = self._kept(spec, texts, lambda: [_rows(spec, texts)])
         return rows
 
@@ -97,11 +97,12 @@ def _rows(spec: EncoderSpec, texts: Sequence[str]) -> Tensor:
 
 
 def _published(spec: EncoderSpec) -> Any:
-    """The encoder with zeros in place of this plugin's own file."""
+    """The encoder as if this plugin's own file did nothing."""
     published = tuple(w for w in spec.weights if not w.startswith(cards.OWN))
-    keys = {"centre", "middle", "adapter.", "concepts."}
+    keys = ("centre", "middle", "adapter.", "concepts.")
     state = build_encoder(spec, weights="random").state_dict()
-    own = {k: torch.zeros_like(v) for k, v in state.items() if k.startswith(tuple(keys))}
+    own = {k: torch.zeros_like(v) for k, v in state.items() if k.startswith(keys)}
+    own |= {k: torch.eye(len(v)) for k, v in state.items() if k == "whitening"}
     with TemporaryDirectory() as folder:
         blank = Path(folder) / "blank.safetensors"
         save_file(own, blank)

@@ -20,7 +20,7 @@ import torch
 from drawings import DRAWINGS
 from features import Features
 from omnibind_plugin_starter import cards
-from omnibind_plugin_starter.text import centred
+from omnibind_plugin_starter.text import centred, whitened
 from testbed import (
     DEFAULT_DATA,
     concepts,
@@ -71,8 +71,8 @@ def main() -> None:
             memory.keep(spec, files, _sound_rows(_encoder(spec), heard), audio)
     for said in (nouns(data), texts(data)):
         for spec in TEXTS:
-            rows = centred(memory.features.texts(spec, said), _encoder(spec).centre)
-            memory.keep(spec, said, rows, text)
+            seen = memory.features.texts(spec, said)
+            memory.keep(spec, said, _text_rows(_encoder(spec), seen), text)
 
 
 class Memory:
@@ -165,6 +165,12 @@ def _encoder(spec: EncoderSpec) -> Any:
 
 
 ENCODERS: dict[str, Any] = {}
+
+
+def _text_rows(encoder: Any, seen: Tensor) -> Tensor:
+    if hasattr(encoder, "whitening"):
+        return whitened(seen, encoder.centre, encoder.whitening)
+    return centred(seen, encoder.centre)
 
 
 def _sound_rows(encoder: Any, heard: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Makes the spaces' own files that the plugin ships: centres, class names as rows, adapters.
+"""Makes the spaces' own files that the plugin ships: text centres, a whitening, adapters.
 
     python fetch.py && python train.py --out ../omnibind_plugin_starter/weights
 
@@ -27,6 +27,7 @@ from glyphs import drawn_glyphs
 from omnibind_plugin_starter import cards
 from omnibind_plugin_starter.concepts import Concepts
 from omnibind_plugin_starter.packed import packed
+from omnibind_plugin_starter.text import centred, whitened
 from open_clip import IMAGENET_CLASSNAMES
 from safetensors.torch import save_file
 from testbed import (
@@ -41,6 +42,7 @@ from testbed import (
 from topics import TOPICS
 from torch import Tensor
 from torch.nn.functional import normalize
+from whitening import half_whitening
 from wordnet import nouns
 
 from omnibind.media import audio, image, points
@@ -66,7 +68,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     features = Features(folder=asked.data / "features")
-    words = Words(features, nouns(asked.data))
+    words = Words(features, nouns(asked.data), captions_of(asked.data))
     write_texts(words, asked.out)
     write_pictures(features, words, asked.data, asked.out)
     write_shapes(features, words, asked.data, asked.out)
@@ -74,24 +76,42 @@ def main() -> None:
 
 
 class Words:
-    """Texts as centred unit rows, by MiniLM or by WordLlama."""
+    """Texts as unit rows: by MiniLM, centred, or by WordLlama, whitened as well.
 
-    def __init__(self, features: Features, pool: Sequence[str]) -> None:
-        self.features, self.pool = features, pool
-        self.centre = {s.key: features.texts(s, pool).mean(0) for s in TEXTS}
+    Args:
+        features: what the text networks give.
+        pool: what a centre is the mean of.
+        captions: those of each modality that goes by WordLlama.
+    """
+
+    def __init__(
+        self, features: Features, pool: Sequence[str], captions: Sequence[Sequence[str]]
+    ) -> None:
+        self.features = features
+        self.own = {s.key: {"centre": features.texts(s, pool).mean(0)} for s in TEXTS}
+        parts = [self.rows(cards.WORDLLAMA, one) for one in captions]
+        self.own[cards.WORDLLAMA.key]["whitening"] = half_whitening(parts)
 
     def rows(self, spec: EncoderSpec, texts: Sequence[str]) -> Tensor:
         """`[item, dim]`."""
-        return normalize(self.features.texts(spec, texts) - self.centre[spec.key], dim=-1)
+        own, seen = self.own[spec.key], self.features.texts(spec, texts)
+        return whitened(seen, **own) if "whitening" in own else centred(seen, **own)
 
 
 TEXTS = (cards.MINILM, cards.WORDLLAMA)
 
 
+def captions_of(data: Path) -> list[list[str]]:
+    """Of WordLlama's pictures and of shapes, as often as they caption."""
+    sources = training_sources(data, without=LITE2_ALONE)
+    pictures = [caption for source in sources for caption, _ in source.shown]
+    return [pictures, [one.name for one in sweethome(data, split="train")]]
+
+
 def write_texts(words: Words, out: Path) -> None:
-    """The centre of each text encoder."""
+    """What each text encoder has of ours."""
     for spec in TEXTS:
-        save_file({"centre": words.centre[spec.key]}, out / file_of(spec))
+        save_file(words.own[spec.key], out / file_of(spec))
 
 
 def write_pictures(features: Features, words: Words, data: Path, out: Path) -> None:
