@@ -336,30 +336,31 @@ def test_a_failing_build_is_raised_and_tried_again(
     assert torch.equal(rows(residency, A), builder.alone(A)(X))
 
 
-def test_an_error_of_loading_ahead_is_raised_where_the_encoder_is_held(
-    make: Make, builder: Builder
-) -> None:
+@pytest.fixture
+def failed_ahead(make: Make, builder: Builder) -> Residency:
+    """One that could not load A ahead of a call; it could now."""
     residency = make(2 * SIZE)
     builder.failing["a"] = WeightsError("the weights", found="none")
     residency.expect([A, B])
     until(lambda: residency.resident == ("b",))
     builder.failing.clear()
+    return residency
+
+
+def test_an_error_of_loading_ahead_is_raised_where_the_encoder_is_held(
+    failed_ahead: Residency,
+) -> None:
     with pytest.raises(WeightsError):
-        rows(residency, A)
-    rows(residency, A)
+        rows(failed_ahead, A)
+    rows(failed_ahead, A)
 
 
 def test_what_failed_ahead_of_a_call_that_ended_early_is_no_error_of_the_next(
-    make: Make, builder: Builder
+    failed_ahead: Residency,
 ) -> None:
-    residency = make(2 * SIZE)
-    builder.failing["a"] = WeightsError("the weights", found="none")
-    residency.expect([A, B])
-    until(lambda: residency.resident == ("b",))
-    residency.expect([])
-    builder.failing.clear()
-    residency.expect([A, B])
-    rows(residency, A)
+    failed_ahead.expect([])
+    failed_ahead.expect([A, B])
+    rows(failed_ahead, A)
 
 
 def test_out_of_memory_while_loading_makes_room_and_tries_again(

@@ -129,21 +129,12 @@ def _bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-def test_a_truncated_compressed_archive_keeps_what_comes_before(tmp_path):
+@pytest.mark.parametrize(("name", "mode"), [("s.tar", "w"), ("s.tar.gz", "w:gz")])
+def test_a_truncated_archive_keeps_what_comes_before(tmp_path, name, mode):
     random = np.random.default_rng(0)
     members = {f"{n}.png": random.bytes(30_000) for n in range(4)}
-    shard = archive(tmp_path / "s.tar.gz", members, "w:gz")
+    shard = archive(tmp_path / name, members, mode)
     shard.write_bytes(shard.read_bytes()[:80_000])
-    failed: list[str] = []
-    (batch,) = batches_of([pool("image", shard)], 10, lambda source, reason: failed.append(reason))
-    assert [item.source.rpartition("!")[2] for item in batch] == ["0.png", "1.png"]
-    assert failed
-    assert all("EOFError" in reason or "ReadError" in reason for reason in failed)
-
-
-def test_a_truncated_archive_keeps_what_comes_before(tmp_path):
-    shard = archive(tmp_path / "s.tar", {f"{n}.png": bytes([n]) * 3000 for n in range(4)})
-    shard.write_bytes(shard.read_bytes()[:9000])
     failed: list[str] = []
     (batch,) = batches_of([pool("image", shard)], 10, lambda source, reason: failed.append(reason))
     assert [item.source.rpartition("!")[2] for item in batch] == ["0.png", "1.png"]

@@ -59,7 +59,11 @@ class MiniLM(nn.Module):
             token_type_ids=torch.zeros_like(ids),
             position_ids=torch.arange(ids.shape[1], device=ids.device)[None],
         ).last_hidden_state
-        return centred(masked_mean(hidden, mask).to(self.centre.dtype), self.centre)
+        return self.spread(masked_mean(hidden, mask).to(self.centre.dtype))
+
+    def spread(self, sentences: Tensor) -> Tensor:
+        """Unit rows of the means of token vectors, both `[item, dim]`."""
+        return centred(sentences, self.centre)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:
         """Takes the keys of a `BertModel`; the pooler is not part of a sentence embedding."""
@@ -106,7 +110,10 @@ class WordLlama(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Unit rows `[item, dim]`."""
-        sentences = masked_mean(self.embedding(batch["ids"]), batch["mask"])
+        return self.spread(masked_mean(self.embedding(batch["ids"]), batch["mask"]))
+
+    def spread(self, sentences: Tensor) -> Tensor:
+        """Unit rows of the means of token vectors, both `[item, dim]`."""
         return whitened(sentences, self.centre, self.whitening)
 
     def load_official(self, state: Mapping[str, Tensor]) -> LoadReport:

@@ -20,7 +20,6 @@ import torch
 from drawings import DRAWINGS
 from features import Features
 from omnibind_plugin_starter import cards
-from omnibind_plugin_starter.text import centred, whitened
 from testbed import (
     DEFAULT_DATA,
     concepts,
@@ -72,7 +71,7 @@ def main() -> None:
     for said in (nouns(data), texts(data)):
         for spec in TEXTS:
             seen = memory.features.texts(spec, said)
-            memory.keep(spec, said, _text_rows(_encoder(spec), seen), text)
+            memory.keep(spec, said, _encoder(spec).spread(seen), text)
 
 
 class Memory:
@@ -165,12 +164,6 @@ def _encoder(spec: EncoderSpec) -> Any:
 
 
 ENCODERS: dict[str, Any] = {}
-
-
-def _text_rows(encoder: Any, seen: Tensor) -> Tensor:
-    if hasattr(encoder, "whitening"):
-        return whitened(seen, encoder.centre, encoder.whitening)
-    return centred(seen, encoder.centre)
 
 
 def _sound_rows(encoder: Any, heard: Sequence[Tensor]) -> Tensor:
